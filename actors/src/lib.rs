@@ -1,0 +1,3 @@
+//! The supervision tree of a Crane node.
+
+pub mod tool;

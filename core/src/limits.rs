@@ -1,0 +1,74 @@
+//! Every bound of the system, in one place: past a bound the caller gets a clear error.
+
+use std::time::Duration;
+
+/// Longest `${...}` expression or `when` condition, in bytes. Under this cap the expression
+/// parser cannot overflow a 2 MiB stack, so it is not settable.
+pub const EXPRESSION_BYTES: usize = 512;
+/// Cost limit of one expression, in instructions of its virtual machine.
+pub const EXPRESSION_FUEL: u64 = 50_000;
+/// Longest step id, in bytes.
+pub const STEP_ID_BYTES: usize = 64;
+/// Longest prompt, in characters.
+pub const PROMPT_CHARS: usize = 2_000;
+/// Longest calculator expression, in characters.
+pub const CALCULATOR_CHARS: usize = 200;
+/// Most labels a run may carry.
+pub const LABELS: usize = 64;
+/// Longest label key or value, in bytes.
+pub const LABEL_BYTES: usize = 256;
+/// Deepest nesting of a plan, an input or an output.
+pub const JSON_DEPTH: usize = 64;
+/// How long a lazy record may wait for an eager one to ride with.
+pub const LAZY_DELAY: Duration = Duration::from_millis(10);
+/// Most inputs of one run that are decided in one turn (and so in one batch).
+pub const TURN_INPUTS: usize = 512;
+/// Compiled plans kept for runs that submit the same text again.
+pub const PLAN_CACHE: usize = 256;
+/// A wait at least this long stops the run's actor until its timer fires.
+pub const PASSIVATE_AFTER: Duration = Duration::from_secs(5);
+/// Most calls that may wait for a permit of one tool.
+pub const TOOL_QUEUE: usize = 100_000;
+/// Default timeout of a step.
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest timeout or retry interval a plan may ask for.
+pub const LONGEST_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The settable bounds, with the defaults of the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Steps of one plan.
+    pub steps: usize,
+    /// Bytes of one step's input or output.
+    pub payload_bytes: usize,
+    /// Bytes of a run: its encoded state and events.
+    pub run_bytes: usize,
+    /// Bytes of a request, and so of a plan file.
+    pub request_bytes: usize,
+    /// Attempts a retry policy may ask for.
+    pub attempts: u32,
+    /// Attempts of one step that may be lost to crashes before the run fails as poisoned.
+    pub lost_attempts: u32,
+    /// Steps of one run that run at once.
+    pub parallel_steps: usize,
+    /// Runs of a node that have an actor at once.
+    pub active_runs: usize,
+    /// Accepted runs that may wait for a slot.
+    pub pending_runs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            steps: 10_000,
+            payload_bytes: 1 << 20,
+            run_bytes: 8 << 20,
+            request_bytes: 4 << 20,
+            attempts: 100,
+            lost_attempts: 3,
+            parallel_steps: 256,
+            active_runs: 10_000,
+            pending_runs: 1_000_000,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Restart intensity of supervisors (OTP terms).
