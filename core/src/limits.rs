@@ -29,6 +29,20 @@ pub const PLAN_CACHE: usize = 256;
 pub const PASSIVATE_AFTER: Duration = Duration::from_secs(5);
 /// Most calls that may wait for a permit of one tool.
 pub const TOOL_QUEUE: usize = 100_000;
+/// Most rows of one stateful tool.
+pub const TOOL_ROWS: usize = 100_000;
+/// Longest key of a row of a stateful tool, and longest idempotency key, in bytes.
+pub const TOOL_KEY_BYTES: usize = 512;
+/// Largest row of a stateful tool, in bytes of JSON text.
+pub const TOOL_ROW_BYTES: usize = 64 << 10;
+/// Bytes of all rows of one stateful tool, keys included.
+pub const TOOL_BYTES: usize = 256 << 20;
+/// Most rows that one write of a stateful tool may change.
+pub const TOOL_WRITE_ROWS: usize = 1_000;
+/// Largest write of a stateful tool, in bytes of its rows and its result.
+pub const TOOL_WRITE_BYTES: usize = 2 << 20;
+/// Most results that are remembered of writes of one tool that no run made; the oldest go first.
+pub const TOOL_LOOSE_RESULTS: usize = 10_000;
 /// Default timeout of a step.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest timeout or retry interval a plan may ask for.

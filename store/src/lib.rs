@@ -13,7 +13,11 @@
 //!
 //! Architecture Invariant: only this crate names sled and bincode.
 
+pub mod catalog;
 pub mod codec;
+pub mod history;
+mod schema;
+pub mod tool_data;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -241,6 +245,29 @@ pub enum Error {
         offset: u64,
         /// What was found.
         detail: String,
+    },
+    /// A stored value is of a version that this program does not know.
+    #[error(
+        "a stored {what} has schema version {version}, and this program knows versions up to \
+         {newest}; use the newer version of crane that wrote it"
+    )]
+    Schema {
+        /// What kind of value.
+        what: &'static str,
+        /// Its version.
+        version: u16,
+        /// The newest version known.
+        newest: u16,
+    },
+    /// A write of a tool passes a bound of `crane_core::limits`; nothing was written.
+    #[error("{what} takes {size}, and the limit is {limit}")]
+    Limit {
+        /// What is too large, with the tool's name.
+        what: String,
+        /// How large it would be.
+        size: usize,
+        /// What is allowed.
+        limit: usize,
     },
     /// Reading or writing files failed.
     #[error("{context}: {source}")]
