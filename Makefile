@@ -1,0 +1,22 @@
+# The commands that people type most. `verify` changes nothing; `fix` mends what a machine can.
+
+.PHONY: verify fix bench soak
+
+verify:
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
+
+fix:
+	cargo fmt
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Throughput and latency on this machine, durable, in process (figures: docs/performance.md).
+bench:
+	cargo run --release -- bench --shape chain:10,diamond,fanout:100 --concurrency 256 --runs 20000
+	cargo bench
+
+# Thirty rounds of kill -9 with a checker, and its negative control.
+soak:
+	CRANE_SOAK_ROUNDS=30 cargo test --release --test it soak -- --nocapture
