@@ -39,6 +39,11 @@ impl Json {
         self.0.len()
     }
 
+    /// A hash of the text (XXH3, 128 bits) that tells requests apart; not for adversaries.
+    pub fn fingerprint(&self) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(self.0.as_bytes())
+    }
+
     /// The value; text that does not parse (only possible through [`Json::from_trusted`]) is a
     /// string holding that text.
     pub fn to_value(&self) -> Value {

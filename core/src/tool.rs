@@ -57,6 +57,9 @@ pub trait ToolCatalog {
     /// The tool's declaration, `None` when there is no such tool.
     fn spec(&self, tool: &str) -> Option<&ToolSpec>;
 
+    /// The names of all tools, sorted.
+    fn names(&self) -> Vec<&str>;
+
     /// Everything in which `input` misses the tool's schema: a JSON pointer below the input
     /// (empty for the input itself) and a sentence.
     fn check_input(&self, tool: &str, input: &Value) -> Vec<(String, String)>;
