@@ -13,6 +13,23 @@ pub const STEP_ID_BYTES: usize = 64;
 pub const PROMPT_CHARS: usize = 2_000;
 /// Longest calculator expression, in characters.
 pub const CALCULATOR_CHARS: usize = 200;
+/// Deepest nesting of parentheses, signs and powers in a calculator expression; parentheses alone
+/// cannot pass it within [`CALCULATOR_CHARS`].
+pub const CALCULATOR_DEPTH: usize = 100;
+/// Longest text of a todo, in characters.
+pub const TODO_TEXT_CHARS: usize = 10_000;
+/// Longest time the `sleep` tool sleeps.
+pub const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 3600);
+/// Most keys whose calls the `fail` tool counts.
+pub const FAIL_KEYS: usize = 1_000;
+/// Longest time the `http` tool waits for a connection.
+pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most headers the `http` tool sends for a caller.
+pub const HTTP_HEADERS: usize = 100;
+/// Longest wait that the `http` tool takes over from a Retry-After header.
+pub const HTTP_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Most redirects the `http` tool follows in one call.
+pub const HTTP_REDIRECTS: usize = 10;
 /// Most labels a run may carry.
 pub const LABELS: usize = 64;
 /// Longest label key or value, in bytes.
