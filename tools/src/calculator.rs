@@ -269,7 +269,12 @@ impl Parser<'_> {
     fn number(&mut self) -> Result<f64, CalculatorError> {
         let rest = self.rest();
         let bytes = rest.as_bytes();
-        let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let digits = |from: usize| {
+            bytes[from..]
+                .iter()
+                .take_while(|b| b.is_ascii_digit())
+                .count()
+        };
         let mut end = digits(0);
         let mut count = end;
         if bytes.get(end) == Some(&b'.') {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use crane_actors::tool::{CallContext, Tool};
 use crane_core::limits::FAIL_KEYS;
 use crane_core::tool::{ErrorKind, ToolError, ToolSpec};
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -194,8 +194,15 @@ mod tests {
         let fail = Fail::default();
         let input = json!({"times": 1, "key": "a"});
         assert!(call(&fail, input.clone(), attempt(7)).await.is_err());
-        assert!(call(&fail, json!({"times": 1, "key": "b"}), attempt(7)).await.is_err());
-        assert_eq!(call(&fail, input, dry_run()).await.unwrap(), json!({"attempts": 2}));
+        assert!(
+            call(&fail, json!({"times": 1, "key": "b"}), attempt(7))
+                .await
+                .is_err()
+        );
+        assert_eq!(
+            call(&fail, input, dry_run()).await.unwrap(),
+            json!({"attempts": 2})
+        );
     }
 
     #[tokio::test]

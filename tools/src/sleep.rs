@@ -113,7 +113,9 @@ mod tests {
     async fn it_sleeps_as_long_as_it_says() {
         let start = tokio::time::Instant::now();
         let context = crate::tests::dry_run();
-        let output = Sleep.call(json!({"milliseconds": 3_600_000}), context).await;
+        let output = Sleep
+            .call(json!({"milliseconds": 3_600_000}), context)
+            .await;
         assert_eq!(output.unwrap(), json!({"slept_ms": 3_600_000}));
         assert_eq!(start.elapsed().as_secs(), 3600);
     }

@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crane_actors::tool::{CallContext, Tool};
+use crane_core::Json;
 use crane_core::limits::TODO_TEXT_CHARS;
 use crane_core::tool::{ErrorKind, ToolError, ToolSpec};
-use crane_core::{Json, Timestamp};
 use crane_store::{RunStore, ToolWrite, Write};
 use futures_util::future::{BoxFuture, FutureExt};
 use serde::Deserialize;
@@ -156,21 +156,27 @@ fn schema() -> Value {
 
 /// A change of one todo that was checked, but not made.
 enum Change {
-    Add { text: String },
-    Complete { id: String },
+    Add {
+        text: String,
+    },
+    Complete {
+        id: String,
+    },
     Update {
         id: String,
         text: Option<String>,
         completed: Option<bool>,
     },
-    Delete { id: String },
+    Delete {
+        id: String,
+    },
 }
 
 impl Input {
     fn id(&mut self) -> Result<String, ToolError> {
-        self.todo_id.take().ok_or_else(|| {
-            ToolError::invalid_input("todo_id is missing; give the id of a todo")
-        })
+        self.todo_id
+            .take()
+            .ok_or_else(|| ToolError::invalid_input("todo_id is missing; give the id of a todo"))
     }
 
     /// The text, if there is one; a blank one is the caller's mistake.
@@ -211,7 +217,11 @@ impl Shared {
                         "an update changes nothing; give text, completed or both",
                     ));
                 }
-                Change::Update { id, text, completed }
+                Change::Update {
+                    id,
+                    text,
+                    completed,
+                }
             }
             Action::Delete => Change::Delete { id: input.id()? },
         };
@@ -273,7 +283,9 @@ impl Shared {
                 todo.set_completed(true, context.now);
                 todo
             }
-            Change::Update { text, completed, .. } => {
+            Change::Update {
+                text, completed, ..
+            } => {
                 let mut todo = load(store, id).await?;
                 if let Some(text) = text {
                     todo.text = text;
@@ -357,6 +369,7 @@ async fn commit(
 fn failed(error: crane_store::Error) -> ToolError {
     let kind = match error {
         crane_store::Error::Corrupt { .. } => ErrorKind::Permanent,
+        crane_store::Error::Limit { .. } => ErrorKind::Limit,
         _ => ErrorKind::Transient,
     };
     ToolError::new(kind, error.to_string())

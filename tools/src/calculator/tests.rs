@@ -1,9 +1,10 @@
 //! The calculator against a table, against trees evaluated directly, and against noise.
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -63,7 +64,10 @@ fn the_usual_precedence_holds() {
 #[test]
 fn a_result_is_never_minus_zero() {
     for expression in ["-0", "0 * -1", "-0.0", "0 / -5"] {
-        assert!(evaluate(expression).unwrap().is_sign_positive(), "{expression}");
+        assert!(
+            evaluate(expression).unwrap().is_sign_positive(),
+            "{expression}"
+        );
     }
 }
 
@@ -88,7 +92,10 @@ fn mistakes_in_the_text_name_their_position() {
         ("** 2", 1),
     ] {
         if expression.starts_with('é') {
-            assert!(matches!(evaluate(expression), Err(CalculatorError::UnknownName(_))));
+            assert!(matches!(
+                evaluate(expression),
+                Err(CalculatorError::UnknownName(_))
+            ));
         } else {
             syntax(expression, position);
         }
@@ -143,10 +150,7 @@ fn empty_and_too_long_expressions_are_refused() {
     assert_eq!(evaluate(""), Err(CalculatorError::Empty));
     assert_eq!(evaluate(" \t\n"), Err(CalculatorError::Empty));
     gives(&format!("{}1", "0".repeat(199)), 1.0);
-    assert_eq!(
-        evaluate(&"1".repeat(201)),
-        Err(CalculatorError::TooLong)
-    );
+    assert_eq!(evaluate(&"1".repeat(201)), Err(CalculatorError::TooLong));
     // The limit counts characters, not bytes.
     assert!(matches!(
         evaluate(&"é".repeat(200)),
@@ -310,6 +314,9 @@ fn hostile_expressions_take_less_than_a_millisecond() {
             })
             .min()
             .unwrap();
-        assert!(best < Duration::from_millis(1), "{expression:.20}: {best:?}");
+        assert!(
+            best < Duration::from_millis(1),
+            "{expression:.20}: {best:?}"
+        );
     }
 }

@@ -226,7 +226,10 @@ mod tests {
             "http://１２７.0.0.1/",
         ] {
             let result = check(&guard(&[]), url);
-            assert!(matches!(result, Err(Refused::Address { .. })), "{url}: {result:?}");
+            assert!(
+                matches!(result, Err(Refused::Address { .. })),
+                "{url}: {result:?}"
+            );
         }
         assert_eq!(check(&guard(&[]), "http://8.8.8.8/"), Ok(()));
         assert_eq!(check(&guard(&[]), "http://example.com/"), Ok(()));
@@ -235,7 +238,10 @@ mod tests {
     #[test]
     fn other_schemes_and_user_names_are_refused() {
         for url in ["ftp://example.com/", "file:///etc/passwd", "data:,x"] {
-            assert!(matches!(check(&guard(&[]), url), Err(Refused::Scheme(_))), "{url}");
+            assert!(
+                matches!(check(&guard(&[]), url), Err(Refused::Scheme(_))),
+                "{url}"
+            );
         }
         for url in ["http://me@example.com/", "http://:pw@example.com/"] {
             assert_eq!(check(&guard(&[]), url), Err(Refused::UserInfo), "{url}");
@@ -284,7 +290,16 @@ mod tests {
 
     #[test]
     fn entries_of_the_allow_list_are_checked() {
-        for entry in ["", "10.0.0.0/33", "::1/129", "10.0.0.0/x", "a b", "*.*.x", "a:80", "http://a"] {
+        for entry in [
+            "",
+            "10.0.0.0/33",
+            "::1/129",
+            "10.0.0.0/x",
+            "a b",
+            "*.*.x",
+            "a:80",
+            "http://a",
+        ] {
             assert!(entry.parse::<Allowed>().is_err(), "{entry}");
         }
         for entry in ["10.0.0.0/8", "*.corp.example", "quotes.internal"] {

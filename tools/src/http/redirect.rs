@@ -23,10 +23,7 @@ const OF_THE_BODY: [HeaderName; 4] = [
 ];
 
 /// The request to make instead, if the response says so.
-pub(super) fn follow(
-    request: &Request,
-    response: &Response,
-) -> Result<Option<Request>, ToolError> {
+pub(super) fn follow(request: &Request, response: &Response) -> Result<Option<Request>, ToolError> {
     let status = response.status();
     let Some(location) = response.headers().get(LOCATION) else {
         return Ok(None);

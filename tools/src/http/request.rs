@@ -90,9 +90,11 @@ impl Request {
         if let Some(origin) = &context.origin {
             let key = origin.idempotency_key();
             default(&mut headers, IDEMPOTENCY_KEY, &key);
-            if let Some(parent) = context.trace_id.as_deref().and_then(|trace| {
-                traceparent(trace, &format!("{key}/{}", origin.attempt))
-            }) {
+            if let Some(parent) = context
+                .trace_id
+                .as_deref()
+                .and_then(|trace| traceparent(trace, &format!("{key}/{}", origin.attempt)))
+            {
                 default(&mut headers, TRACEPARENT, &parent);
             }
         }
@@ -125,7 +127,11 @@ impl Request {
 
     /// What was asked of whom, for messages: without the query, which may hold secrets.
     pub(super) fn name(&self) -> String {
-        let mut name = format!("{} {}", self.method, self.url.origin().ascii_serialization());
+        let mut name = format!(
+            "{} {}",
+            self.method,
+            self.url.origin().ascii_serialization()
+        );
         // Writing to a string cannot fail.
         let _ = write!(name, "{}", self.url.path());
         name
@@ -223,10 +229,14 @@ fn default(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// The header of W3C Trace Context, version 00, that names this attempt as the parent.
 fn traceparent(trace: &str, attempt: &str) -> Option<String> {
     let valid = trace.len() == 32
-        && trace.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        && trace
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         && trace.bytes().any(|b| b != b'0');
     valid.then(|| {
-        let span = Uuid::new_v5(&SPAN_NAMESPACE, attempt.as_bytes()).simple().to_string();
+        let span = Uuid::new_v5(&SPAN_NAMESPACE, attempt.as_bytes())
+            .simple()
+            .to_string();
         format!("00-{trace}-{}-01", &span[..16])
     })
 }

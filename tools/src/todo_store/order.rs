@@ -38,7 +38,11 @@ impl Order {
         let place = now.0.max(before.saturating_add(1));
         *last = Some(place);
         let drift = place.saturating_sub(now.0);
-        let created_at = if drift <= DRIFT_US { Timestamp(place) } else { now };
+        let created_at = if drift <= DRIFT_US {
+            Timestamp(place)
+        } else {
+            now
+        };
         Ok((place, created_at))
     }
 }

@@ -36,8 +36,25 @@ const PHRASES: [(&[&str], &str); 15] = [
 ];
 
 const UNITS: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
     "nineteen",
 ];
 
@@ -144,8 +161,9 @@ fn cut(text: &str) -> Vec<Piece<'_>> {
             '+' | '-' | '*' | '/' | '^' | '×' | '÷' | '−' | '–' => {
                 (Kind::Operator, first.len_utf8())
             }
-            '0'..='9' | '.' => number_length(trimmed)
-                .map_or((Kind::Other, 1), |length| (Kind::Number, length)),
+            '0'..='9' | '.' => {
+                number_length(trimmed).map_or((Kind::Other, 1), |length| (Kind::Number, length))
+            }
             c if c.is_alphabetic() => {
                 let length = trimmed
                     .find(|c: char| !c.is_alphabetic())
@@ -199,7 +217,10 @@ fn phrase(pieces: &[Piece<'_>], before: Option<Kind>) -> Option<(&'static str, u
         .iter()
         .find(|(words, _)| {
             pieces.len() >= words.len()
-                && words.iter().zip(pieces).all(|(word, piece)| *word == piece.text)
+                && words
+                    .iter()
+                    .zip(pieces)
+                    .all(|(word, piece)| *word == piece.text)
         })
         .map(|(words, operator)| (*operator, words.len()))
 }
@@ -229,7 +250,10 @@ fn number(pieces: &[Piece<'_>]) -> Option<(u64, usize)> {
 
 fn below_thousand(pieces: &[Piece<'_>]) -> Option<(u64, usize)> {
     let (value, length) = below_hundred(pieces)?;
-    if pieces.get(length).is_none_or(|piece| piece.text != "hundred") {
+    if pieces
+        .get(length)
+        .is_none_or(|piece| piece.text != "hundred")
+    {
         return Some((value, length));
     }
     let (rest, more) = below_hundred(&pieces[length + 1..]).unwrap_or((0, 0));
@@ -247,7 +271,9 @@ fn below_hundred(pieces: &[Piece<'_>]) -> Option<(u64, usize)> {
     };
     let tens = (tens + 2) * 10;
     let unit = |at: usize| word(at, &UNITS[..10]).filter(|unit| *unit > 0);
-    let hyphen = pieces.get(1).is_some_and(|p| p.text == "-" && p.space.is_empty())
+    let hyphen = pieces
+        .get(1)
+        .is_some_and(|p| p.text == "-" && p.space.is_empty())
         && pieces.get(2).is_some_and(|p| p.space.is_empty());
     if let Some(unit) = unit(1) {
         Some((tens + unit, 2))
@@ -283,7 +309,10 @@ mod tests {
             ("3x4", "3*4"),
             ("five plus three", "5 + 3"),
             ("twenty-five minus thirty two", "25 - 32"),
-            ("one hundred five times two thousand three hundred twelve", "105 * 2312"),
+            (
+                "one hundred five times two thousand three hundred twelve",
+                "105 * 2312",
+            ),
             ("two million", "2000000"),
             ("negative five", "- 5"),
             ("(five plus 3) * -2", "(5 + 3) * -2"),

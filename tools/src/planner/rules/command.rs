@@ -41,6 +41,8 @@ pub(super) enum Start {
     AddSeveral(usize),
     /// A todo whose text begins so many tokens into the segment, if "as a todo" follows.
     AddAs(usize),
+    /// Nothing but "please", "thanks", "finally": no command, and no mistake either.
+    Nothing,
     /// A command that lacks something.
     Lacking(PlanError),
     /// No command.
@@ -58,6 +60,9 @@ pub(super) fn start(text: &str, segment: &[Token<'_>]) -> Start {
     let segment = without_thanks(segment);
     let mut cursor = Cursor::new(segment);
     skip_fillers(&mut cursor);
+    if cursor.is_at_end() {
+        return Start::Nothing;
+    }
     let begin = cursor;
     if cursor.word(&["add", "create"]).is_some() {
         return add(cursor);
@@ -162,7 +167,16 @@ fn skip_fillers(cursor: &mut Cursor<'_, '_>) {
 fn add(mut cursor: Cursor<'_, '_>) -> Start {
     let after_verb = cursor.read();
     cursor.words(&[
-        "me", "a", "an", "another", "new", "the", "my", "these", "some", "following",
+        "me",
+        "a",
+        "an",
+        "another",
+        "new",
+        "the",
+        "my",
+        "these",
+        "some",
+        "following",
     ]);
     if let [count, noun, ..] = cursor.rest()
         && count.text.bytes().all(|b| b.is_ascii_digit())
@@ -201,7 +215,11 @@ fn look(verb: &str, mut cursor: Cursor<'_, '_>, text: &str) -> Start {
     };
     if cursor.word(&TODOS).is_some() {
         cursor.word(&["list"]);
-        return if cursor.is_at_end() { list } else { Start::Unknown };
+        return if cursor.is_at_end() {
+            list
+        } else {
+            Start::Unknown
+        };
     }
     if cursor.word(&TODO).is_none() {
         return Start::Unknown;
@@ -232,10 +250,12 @@ fn mark(mut cursor: Cursor<'_, '_>, text: &str) -> Start {
         return Start::Unknown;
     }
     let rest = cursor.rest();
-    let Some((last, rest)) = rest.split_last().filter(|(last, _)| DONE.contains(&last.text)) else {
+    let Some((_, rest)) = rest
+        .split_last()
+        .filter(|(last, _)| DONE.contains(&last.text))
+    else {
         return Start::Unknown;
     };
-    debug_assert!(!last.text.is_empty());
     let rest = match rest.split_last() {
         Some((last, rest)) if last.text == "as" => rest,
         _ => rest,

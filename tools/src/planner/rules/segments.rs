@@ -88,7 +88,7 @@ impl Prompt<'_> {
                 Start::Bare(arithmetic) => segment.after_word && arithmetic.has_clear_operator,
                 Start::AddOne(text) | Start::AddSeveral(text) => *text < tokens.len(),
                 Start::AddAs(_) => closing_follows,
-                Start::Lacking(_) | Start::Unknown => false,
+                Start::Nothing | Start::Lacking(_) | Start::Unknown => false,
             };
             closing_follows &= !segment.cuts;
         }
@@ -101,7 +101,8 @@ impl Prompt<'_> {
         match segment.start.clone() {
             Start::Whole { command, .. } => self.commands.push(command),
             Start::Bare(arithmetic) => {
-                self.commands.push(Command::Calculate(arithmetic.expression));
+                self.commands
+                    .push(Command::Calculate(arithmetic.expression));
             }
             Start::AddOne(text) => {
                 let next = self.next_cut(at);
@@ -114,6 +115,7 @@ impl Prompt<'_> {
                 return self.add_several(at, tokens.start + text, next);
             }
             Start::AddAs(text) => return self.add_as(at, tokens.start + text),
+            Start::Nothing => {}
             Start::Lacking(error) => return Err(error),
             Start::Unknown => return Err(self.unknown(at)),
         }

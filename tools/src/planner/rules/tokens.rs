@@ -70,7 +70,9 @@ impl Cutter<'_> {
         }
         let inside = first.len_utf8();
         let rest = &self.text[self.at + inside..];
-        let end = rest.match_indices(close).map(|(at, _)| at + close.len_utf8());
+        let end = rest
+            .match_indices(close)
+            .map(|(at, _)| at + close.len_utf8());
         // A quote inside a word (5" pipes) closes nothing.
         let closing = end
             .into_iter()
