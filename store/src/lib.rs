@@ -15,7 +15,9 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod conformance;
 pub mod history;
+pub mod memory;
 mod schema;
 pub mod tool_data;
 
