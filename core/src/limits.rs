@@ -7,6 +7,21 @@ use std::time::Duration;
 pub const EXPRESSION_BYTES: usize = 512;
 /// Cost limit of one expression, in instructions of its virtual machine.
 pub const EXPRESSION_FUEL: u64 = 50_000;
+/// Expressions (`${...}` and `when`) of one plan; each keeps a compiled program in memory.
+pub const PLAN_EXPRESSIONS: usize = 50_000;
+/// Largest JSON text that one template may resolve to, in bytes. Not settable: it bounds the memory
+/// of an evaluation; the settable bound of a step's input is applied to what comes out.
+pub const RESOLVED_BYTES: usize = 8 << 20;
+/// Longest `range(...)` of an expression, in items.
+pub const RANGE_ITEMS: usize = 10_000;
+/// Things found wrong that one check of a plan reports; the rest is counted.
+pub const FINDINGS: usize = 1_000;
+/// Longest name of a plan, in characters.
+pub const PLAN_NAME_CHARS: usize = 200;
+/// Longest goal of a plan or reasoning of a step, in characters.
+pub const PLAN_TEXT_CHARS: usize = 4_000;
+/// Largest factor of a retry policy.
+pub const RETRY_FACTOR: f64 = 100.0;
 /// Longest step id, in bytes.
 pub const STEP_ID_BYTES: usize = 64;
 /// Longest prompt, in characters.

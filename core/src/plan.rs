@@ -1,5 +1,26 @@
 //! A plan: a checked DAG of tool calls, compiled once and shared by every run that uses it.
+//!
+//! ```text
+//!   JSON ──Plan::check(catalog, limits)──> Plan     a new plan, everything wrong with it at once
+//!   text ──Plan::load──────────────────> Plan       a stored plan, whatever has changed since
+//! ```
+//!
+//! Here are the types; how they come about is in `check` and its neighbors, drawings in
+//! [`graph`], the published JSON Schema by [`schema`]. Nothing here runs a step.
 
+mod check;
+mod duration;
+pub(crate) mod findings;
+pub mod graph;
+mod inputs;
+mod links;
+mod schema;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +29,12 @@ use serde_json::Value;
 use crate::expr::{Condition, Template};
 use crate::ids::{StepId, StepIndex, ToolName};
 use crate::json::Json;
+use crate::limits::Limits;
 use crate::retry::RetryPolicy;
+use crate::tool::ToolCatalog;
+
+pub use duration::parse_duration;
+pub use schema::schema;
 
 /// One thing that is wrong with a plan or a request.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -34,6 +60,52 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The result of the run; `None` means the output of the last step.
     pub output: Option<Template>,
+    /// Where each step is.
+    pub(crate) index: HashMap<StepId, StepIndex>,
+}
+
+impl Plan {
+    /// Checks a new plan and compiles it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place: its own rules, tools that are not in
+    /// `catalog`, inputs that miss a tool's schema where they are literal, and every limit.
+    pub fn check(
+        source: &Value,
+        catalog: &dyn ToolCatalog,
+        limits: &Limits,
+    ) -> Result<Self, Vec<Finding>> {
+        let against = check::Against { catalog, limits };
+        check::compile(source, Json::from_value(source), Some(against))
+    }
+
+    /// Compiles a plan that was checked before it was stored. Tools and limits may have changed
+    /// since, so they are not looked at.
+    ///
+    /// # Errors
+    /// What is wrong, when the text is no plan (it never was, or another version stored it).
+    pub fn load(source: &Json) -> Result<Self, Vec<Finding>> {
+        check::compile(&source.to_value(), source.clone(), None)
+    }
+
+    /// The place of a step.
+    pub fn step_index(&self, id: &str) -> Option<StepIndex> {
+        self.index.get(id).copied()
+    }
+
+    /// For each step, how many others it waits for.
+    pub fn in_degrees(&self) -> impl Iterator<Item = u32> + '_ {
+        let degree = |step: &Step| u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX);
+        self.steps.iter().map(degree)
+    }
+
+    /// The steps in layers: each step in the first layer after all that it waits for; within a layer
+    /// in the order of the plan.
+    pub fn layers(&self) -> Vec<Vec<StepIndex>> {
+        let depends_on: Vec<_> = self.steps.iter().map(|step| &*step.depends_on).collect();
+        let dependents: Vec<_> = self.steps.iter().map(|step| &*step.dependents).collect();
+        links::layers(&depends_on, &dependents)
+    }
 }
 
 /// One node of the DAG.
