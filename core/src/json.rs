@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A JSON document as its text. Cloning is a reference count.
 ///
@@ -70,7 +71,31 @@ impl From<&Value> for Json {
 }
 
 impl Serialize for Json {
+    /// The text as it is, after a check that it is JSON: no value is built.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_value().serialize(serializer)
+        match serde_json::from_str::<&RawValue>(&self.0) {
+            Ok(raw) => raw.serialize(serializer),
+            Err(_) => serializer.serialize_str(&self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn json_is_serialized_as_its_own_text() {
+        let json = Json::from_trusted("[1.50, {\"a\":30.0}]");
+        assert_eq!(serde_json::to_string(&json).unwrap(), json.as_str());
+        assert_eq!(serde_json::to_value(&json).unwrap(), json.to_value());
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_serialized_as_a_string() {
+        let json = Json::from_trusted("{oops");
+        assert_eq!(serde_json::to_string(&json).unwrap(), "\"{oops\"");
     }
 }

@@ -51,6 +51,8 @@ pub const LABELS: usize = 64;
 pub const LABEL_BYTES: usize = 256;
 /// Deepest nesting of a plan, an input or an output.
 pub const JSON_DEPTH: usize = 64;
+/// Longest message of a tool's error that is kept, in bytes; the rest is cut off.
+pub const ERROR_BYTES: usize = 4_096;
 /// How long a lazy record may wait for an eager one to ride with.
 pub const LAZY_DELAY: Duration = Duration::from_millis(10);
 /// Most inputs of one run that are decided in one turn (and so in one batch).

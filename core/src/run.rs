@@ -7,15 +7,44 @@
 //!                        └── Cancel ──────┴──┴─> Cancelling ──────────────> Ended(Cancelled)
 //!   Ended(Failed | Cancelled) ── Retry ──> Running (round + 1)
 //! ```
+//!
+//! This file holds the state alone. What may happen to it lives below, one way in each direction:
+//!
+//! ```text
+//!   Input ──> decide ──> events ──> fold (apply) ──> Run ──> view
+//!                │          ▲                         │
+//!                │       schedule  <──────────────────┘   what may start or end next
+//!                └──> effects
+//!   turn: all of the above for a batch of inputs, numbered and ready to be appended
+//! ```
 
-use std::collections::VecDeque;
+mod decide;
+mod ending;
+mod evaluate;
+mod fold;
+mod messages;
+mod reopen;
+mod report;
+mod schedule;
+#[cfg(test)]
+mod tests;
+mod turn;
+pub mod view;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::event::{Accepted, FailureReason, Labels, Record};
-use crate::ids::{Attempt, Round, RunId, Seq, StepIndex, ToolName};
+pub use decide::decide;
+pub use fold::FoldError;
+pub use messages::{
+    Decision, Effect, Input, Outcome, Rejected, StartStep, Submission, Turn,
+};
+pub use turn::resume;
+
+use crate::event::{Accepted, FailureReason};
+use crate::ids::{Attempt, Round, RunId, Seq, StepIndex};
 use crate::json::Json;
-use crate::plan::{Delivery, Plan};
+use crate::plan::Plan;
 use crate::time::Timestamp;
 use crate::tool::ToolError;
 
@@ -122,6 +151,22 @@ pub enum Phase {
     Cancelled,
 }
 
+impl Phase {
+    /// The phase in words, for messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Failing => "failing",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// State of one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepState {
@@ -182,157 +227,21 @@ pub struct Run {
     pub completed_at: Option<Timestamp>,
     /// Steps whose dependencies have ended and that have not started, in the order of release.
     ready: VecDeque<StepIndex>,
+    /// Steps between two attempts, by the time when the next one is due.
+    timers: BTreeSet<(Timestamp, StepIndex)>,
     /// Steps that are running.
     running: usize,
-    /// Steps between two attempts.
-    waiting: usize,
     /// Steps that have ended (completed, failed, skipped, cancelled).
     ended: usize,
     /// Bytes of payloads and events so far.
     bytes: usize,
-}
-
-/// What may arrive at a run.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The run is submitted. Only for an empty run.
-    Submit(Box<Submission>),
-    /// The planner is done with the run's prompt.
-    Planned(Result<Arc<Plan>, Arc<str>>),
-    /// The run got a slot.
-    Start,
-    /// An attempt ended.
-    StepReported {
-        /// The step.
-        step: StepIndex,
-        /// The attempt.
-        attempt: Attempt,
-        /// How.
-        outcome: Outcome,
-        /// How long it took, in microseconds.
-        duration_us: u64,
-    },
-    /// The earliest timer is due.
-    TimerFired,
-    /// Somebody wants the run cancelled.
-    Cancel,
-    /// Somebody wants the ended run to go on.
-    Retry,
-    /// The run was loaded from the store after its process or actor died.
-    Recovered,
-    /// The supervisor gives the run up: its actor failed too often.
-    Poison(Arc<str>),
-}
-
-/// What is submitted.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// What becomes the first event.
-    pub accepted: Accepted,
-    /// The compiled plan, when the run is submitted as one.
-    pub plan: Option<Arc<Plan>>,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// With this output.
-    Completed(Json),
-    /// With this error.
-    Failed(ToolError),
-    /// Aborted on request, without an outcome.
-    Aborted,
-}
-
-/// Something to do once the events it follows from are durable.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Ask the planner for a plan.
-    MakePlan {
-        /// The goal in words.
-        prompt: Arc<str>,
-    },
-    /// Start an attempt of a step.
-    StartStep(Box<StartStep>),
-    /// Abort a running attempt.
-    AbortStep {
-        /// The step.
-        step: StepIndex,
-        /// The attempt.
-        attempt: Attempt,
-    },
-    /// Wake the run at this time with `TimerFired`; replaces an earlier one.
-    SetTimer {
-        /// When.
-        at: Timestamp,
-    },
-    /// Tell subscribers about the events up to this one.
-    Publish {
-        /// The last event.
-        upto: Seq,
-    },
-    /// The run has ended: its actor may go.
-    Close,
-}
-
-/// An attempt that is to be started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StartStep {
-    /// The step.
-    pub step: StepIndex,
-    /// The attempt.
-    pub attempt: Attempt,
-    /// The round it belongs to; run, step and round make the idempotency key.
-    pub round: Round,
-    /// The tool to call.
-    pub tool: ToolName,
-    /// The resolved input.
-    pub input: Json,
-    /// Longest time; `None` means what the tool declares.
-    pub timeout: Option<Duration>,
-    /// Whether an attempt of unknown outcome may be repeated.
-    pub delivery: Delivery,
-}
-
-/// Why an input was refused; the run is as it was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// The run has ended (or not ended, for a retry).
-    #[error("run is {status}: {input} is not possible", status = status.as_str())]
-    WrongStatus {
-        /// What was asked.
-        input: &'static str,
-        /// The run's status.
-        status: RunStatus,
-    },
-    /// A report of an attempt that is not the current one, or of no such step.
-    #[error("report of step {step} attempt {attempt} is stale")]
-    Stale {
-        /// The step.
-        step: StepIndex,
-        /// The attempt.
-        attempt: Attempt,
-    },
-}
-
-/// What one input leads to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Decision {
-    /// The facts, in order.
-    pub events: Vec<crate::event::Event>,
-    /// What to do once they are durable.
-    pub effects: Vec<Effect>,
-}
-
-/// What a turn of a run came to: one batch of events and what follows from them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Turn {
-    /// The events, already applied, to be appended as one batch.
-    pub records: Vec<Record>,
-    /// What to do once they are durable (or at once, when the turn is not eager).
-    pub effects: Vec<Effect>,
-    /// Whether the batch asks for a sync; a lazy one may ride with the next eager one.
-    pub eager: bool,
+    /// The step whose failure the run fails with.
+    first_failure: Option<StepIndex>,
+    /// Whether the run was given a slot before it had a plan. Memory of the live actor and no fact:
+    /// whoever loads the run again gives it a slot again.
+    slot: bool,
+    /// The compiled form of the plan that the next event brings, if the caller has it at hand.
+    attached: Option<Arc<Plan>>,
 }
 
 impl Run {
@@ -353,10 +262,13 @@ impl Run {
             started_at: None,
             completed_at: None,
             ready: VecDeque::new(),
+            timers: BTreeSet::new(),
             running: 0,
-            waiting: 0,
             ended: 0,
             bytes: 0,
+            first_failure: None,
+            slot: false,
+            attached: None,
         }
     }
 
@@ -364,7 +276,9 @@ impl Run {
     pub fn status(&self) -> RunStatus {
         match self.phase {
             Phase::Empty | Phase::Pending => RunStatus::Pending,
-            Phase::Running if self.running == 0 && self.waiting > 0 && self.ready.is_empty() => {
+            Phase::Running
+                if self.running == 0 && !self.timers.is_empty() && self.ready.is_empty() =>
+            {
                 RunStatus::Waiting
             }
             Phase::Running | Phase::Failing | Phase::Cancelling => RunStatus::Running,
@@ -376,9 +290,57 @@ impl Run {
 
     /// When the earliest timer of the run is due; `None` when nothing waits.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        if self.waiting == 0 {
-            return None;
-        }
-        self.steps.iter().filter_map(|step| step.retry_at).min()
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Attempts that are under way.
+    pub fn running_steps(&self) -> usize {
+        self.running
+    }
+
+    /// Bytes that the run's payloads and events take, as the run's limit counts them.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Hands over the compiled form of the plan that the next event brings, so that it is not
+    /// compiled again; a plan of another text is ignored when that event comes.
+    pub fn attach_plan(&mut self, plan: Arc<Plan>) {
+        self.attached = Some(plan);
+    }
+
+    /// The step's state.
+    pub fn step(&self, step: StepIndex) -> Option<&StepState> {
+        self.steps.get(step.position())
+    }
+
+    /// The steps with this status, in the order of the plan.
+    fn steps_that_are(&self, status: StepStatus) -> impl Iterator<Item = (StepIndex, &StepState)> {
+        self.steps
+            .iter()
+            .enumerate()
+            .filter(move |(_, state)| state.status == status)
+            .map(|(position, state)| (StepIndex::from_position(position), state))
+    }
+}
+
+impl PartialEq for Run {
+    /// Equal when every durable fact about them is: plans are compared by their text, and what only
+    /// the live actor remembers (a slot given early, an attached plan) does not count.
+    fn eq(&self, other: &Self) -> bool {
+        let facts = |run: &Self| (run.id, run.phase, run.round, run.seq, run.failure);
+        let times = |run: &Self| (run.created_at, run.started_at, run.completed_at);
+        let counts = |run: &Self| (run.running, run.ended, run.bytes, run.first_failure);
+        let text = |run: &Self| run.plan.as_ref().map(|plan| plan.source.clone());
+        facts(self) == facts(other)
+            && times(self) == times(other)
+            && counts(self) == counts(other)
+            && self.accepted == other.accepted
+            && text(self) == text(other)
+            && self.steps == other.steps
+            && self.result == other.result
+            && self.error == other.error
+            && self.ready == other.ready
+            && self.timers == other.timers
     }
 }

@@ -1,0 +1,505 @@
+//! The fold: how each event changes a run, the same live and on replay.
+//!
+//! ```text
+//!   apply(record) = check (may refuse, changes nothing)  then  absorb (cannot fail)
+//! ```
+//!
+//! Nothing is decided here and nothing is evaluated: what a template came to is in the event.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::messages::first_finding;
+use super::{Phase, Run, StepState, StepStatus};
+use crate::event::{Accepted, Event, Record};
+use crate::ids::{Attempt, RunId, Seq, StepIndex};
+use crate::json::Json;
+use crate::plan::{Finding, OnError, Plan};
+use crate::time::Timestamp;
+use crate::tool::ToolError;
+
+/// What an event costs beside its payload, in bytes: frame, numbers, and its share of the state.
+pub(super) const EVENT_BYTES: usize = 48;
+
+/// Why a record does not fit the run; the run is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// A record is missing, or comes twice.
+    #[error("event {found} does not follow event {last}")]
+    OutOfSequence {
+        /// The run's last event.
+        last: Seq,
+        /// The record's place.
+        found: Seq,
+    },
+    /// The event cannot happen to a run or step in this state.
+    #[error("event {seq} ({event}) is not possible: {detail}")]
+    Illegal {
+        /// The record's place.
+        seq: Seq,
+        /// The event's type.
+        event: &'static str,
+        /// What stands against it.
+        detail: String,
+    },
+    /// The plan in the event does not load.
+    #[error("plan in event {seq} does not load: {}", first_finding(.findings))]
+    Plan {
+        /// The record's place.
+        seq: Seq,
+        /// What is wrong with the plan.
+        findings: Vec<Finding>,
+    },
+}
+
+impl Run {
+    /// The run that these records tell of. `plan` gives the compiled form of a plan's text when the
+    /// caller has it (a cache); otherwise the text is compiled here.
+    ///
+    /// # Errors
+    /// As [`Run::apply`], for the first record that does not fit.
+    pub fn fold<R: Borrow<Record>>(
+        id: RunId,
+        records: impl IntoIterator<Item = R>,
+        mut plan: impl FnMut(&Json) -> Option<Arc<Plan>>,
+    ) -> Result<Self, FoldError> {
+        let mut run = Self::empty(id);
+        for record in records {
+            let record = record.borrow();
+            if let Some(compiled) = plan_text(&record.event).and_then(&mut plan) {
+                run.attach_plan(compiled);
+            }
+            run.apply(record)?;
+        }
+        Ok(run)
+    }
+
+    /// Changes the run as the record says.
+    ///
+    /// # Errors
+    /// When the record is out of sequence, cannot happen to the run as it is, or brings a plan that
+    /// does not load. The run is then as it was.
+    pub fn apply(&mut self, record: &Record) -> Result<(), FoldError> {
+        self.check(record)?;
+        if let Some(text) = plan_text(&record.event)
+            && !self.has_attached(text)
+        {
+            let plan = Plan::load(text).map_err(|findings| FoldError::Plan {
+                seq: record.seq,
+                findings,
+            })?;
+            self.attached = Some(Arc::new(plan));
+        }
+        self.absorb(record);
+        Ok(())
+    }
+
+    /// Whether the attached plan was compiled from this text.
+    pub(super) fn has_attached(&self, text: &Json) -> bool {
+        self.attached
+            .as_ref()
+            .is_some_and(|plan| plan.source == *text)
+    }
+
+    /// Whether the record may follow. What is true of the run alone is checked here, what is true of
+    /// a step in [`Run::check_step`].
+    pub(super) fn check(&self, record: &Record) -> Result<(), FoldError> {
+        if record.seq != self.seq.next() {
+            return Err(FoldError::OutOfSequence {
+                last: self.seq,
+                found: record.seq,
+            });
+        }
+        let quiet = self.running == 0 && self.timers.is_empty();
+        let possible = match &record.event {
+            Event::RunAccepted(_) => self.phase == Phase::Empty,
+            Event::RunPlanned { .. } => self.phase == Phase::Pending && self.plan.is_none(),
+            Event::RunStarted => self.phase == Phase::Pending && self.plan.is_some(),
+            Event::RunCancelRequested => {
+                matches!(self.phase, Phase::Pending | Phase::Running | Phase::Failing)
+            }
+            Event::RunReopened { round } => {
+                matches!(self.phase, Phase::Failed | Phase::Cancelled)
+                    && *round == self.round.next()
+            }
+            Event::RunCompleted { .. } => {
+                self.phase == Phase::Running && self.ended == self.steps.len()
+            }
+            Event::RunFailed { .. } => quiet && self.is_open(),
+            Event::RunCancelled => quiet && self.phase == Phase::Cancelling,
+            Event::StepStarted { step, attempt, .. }
+            | Event::StepAttemptFailed { step, attempt, .. }
+            | Event::StepAttemptLost { step, attempt }
+            | Event::StepCompleted { step, attempt, .. }
+            | Event::StepFailed { step, attempt, .. }
+            | Event::StepCancelled { step, attempt, .. } => {
+                return self.check_step(record, *step, *attempt);
+            }
+            Event::StepSkipped { step } => return self.check_step(record, *step, Attempt(0)),
+        };
+        if possible {
+            return Ok(());
+        }
+        Err(illegal(
+            record,
+            format!(
+                "run is {} in round {} with {} of {} steps ended, {} running",
+                self.phase.as_str(),
+                self.round,
+                self.ended,
+                self.steps.len(),
+                self.running
+            ),
+        ))
+    }
+
+    /// Whether the run has begun and not ended.
+    fn is_open(&self) -> bool {
+        match self.phase {
+            Phase::Pending | Phase::Running | Phase::Failing | Phase::Cancelling => true,
+            Phase::Empty | Phase::Completed | Phase::Failed | Phase::Cancelled => false,
+        }
+    }
+
+    fn check_step(
+        &self,
+        record: &Record,
+        step: StepIndex,
+        attempt: Attempt,
+    ) -> Result<(), FoldError> {
+        let Some(state) = self.step(step) else {
+            return Err(illegal(record, format!("there is no step {step}")));
+        };
+        let open = matches!(self.phase, Phase::Running | Phase::Failing);
+        let released = state.status == StepStatus::Pending && state.blocked_by == 0;
+        let waiting = state.status == StepStatus::Waiting;
+        let current = attempt == state.attempt;
+        let running = state.status == StepStatus::Running && current;
+        let possible = match &record.event {
+            Event::StepStarted { .. } => {
+                self.phase == Phase::Running
+                    && (released || waiting)
+                    && attempt == state.attempt.next()
+            }
+            Event::StepAttemptFailed { .. } => self.phase == Phase::Running && running,
+            Event::StepAttemptLost { .. } | Event::StepCompleted { .. } => open && running,
+            Event::StepFailed { .. } => {
+                let unstarted = (released || waiting) && (current || attempt == Attempt(0));
+                open && (running || unstarted)
+            }
+            Event::StepSkipped { .. } => self.phase == Phase::Running && released,
+            Event::StepCancelled { .. } => {
+                let lost = released && state.attempt > Attempt(0);
+                (open || self.phase == Phase::Cancelling)
+                    && current
+                    && (running || waiting || lost)
+            }
+            Event::RunAccepted(_)
+            | Event::RunPlanned { .. }
+            | Event::RunStarted
+            | Event::RunCancelRequested
+            | Event::RunReopened { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled => true,
+        };
+        if possible {
+            return Ok(());
+        }
+        Err(illegal(
+            record,
+            format!(
+                "run is {}, step {step} is {} in attempt {} with {} dependencies open, the event is \
+                 of attempt {attempt}",
+                self.phase.as_str(),
+                state.status.as_str(),
+                state.attempt,
+                state.blocked_by
+            ),
+        ))
+    }
+
+    /// Changes the run by a record that was checked, or that was decided on this very state.
+    pub(super) fn absorb(&mut self, record: &Record) {
+        self.seq = record.seq;
+        self.bytes += EVENT_BYTES + payload_bytes(&record.event);
+        let at = record.at;
+        match &record.event {
+            Event::RunAccepted(accepted) => {
+                self.phase = Phase::Pending;
+                self.created_at = at;
+                self.accepted = Some(Arc::new(Accepted::clone(accepted)));
+                if let Some(text) = &accepted.plan {
+                    self.adopt_plan(text);
+                }
+            }
+            Event::RunPlanned { plan } => self.adopt_plan(plan),
+            Event::RunStarted => {
+                self.phase = Phase::Running;
+                self.started_at = self.started_at.or(Some(at));
+            }
+            Event::RunCancelRequested => self.phase = Phase::Cancelling,
+            Event::RunReopened { round } => self.reopen(*round, at),
+            Event::RunCompleted { result } => {
+                self.result = Some(result.clone());
+                self.end(Phase::Completed, at);
+            }
+            Event::RunFailed { reason, error } => {
+                self.error = Some(Arc::clone(error));
+                self.failure = Some(*reason);
+                self.end(Phase::Failed, at);
+            }
+            Event::RunCancelled => self.end(Phase::Cancelled, at),
+            Event::StepStarted { step, .. }
+            | Event::StepAttemptFailed { step, .. }
+            | Event::StepAttemptLost { step, .. }
+            | Event::StepCompleted { step, .. }
+            | Event::StepFailed { step, .. }
+            | Event::StepSkipped { step }
+            | Event::StepCancelled { step, .. } => self.absorb_step(*step, &record.event, at),
+        }
+    }
+
+    fn absorb_step(&mut self, step: StepIndex, event: &Event, at: Timestamp) {
+        self.leave(step);
+        let Some(state) = self.steps.get_mut(step.position()) else {
+            return;
+        };
+        match event {
+            Event::StepStarted { attempt, input, .. } => {
+                self.running += 1;
+                state.start(*attempt, input, at);
+            }
+            Event::StepAttemptFailed {
+                error,
+                retry_at,
+                duration_us,
+                ..
+            } => {
+                state.status = StepStatus::Waiting;
+                state.failed_attempts += 1;
+                state.retry_at = Some(*retry_at);
+                state.error = Some(error.clone());
+                state.duration_us = *duration_us;
+                self.timers.insert((*retry_at, step));
+            }
+            Event::StepAttemptLost { .. } => {
+                state.status = StepStatus::Pending;
+                state.lost_attempts += 1;
+                self.ready.push_back(step);
+            }
+            Event::StepCompleted {
+                output,
+                duration_us,
+                ..
+            } => {
+                state.output = Some(output.clone());
+                state.finish(StepStatus::Completed, *duration_us, at);
+                self.release_dependents(step);
+            }
+            Event::StepFailed {
+                error, duration_us, ..
+            } => {
+                state.fail(error, *duration_us, at);
+                self.release_dependents(step);
+                self.note_failure(step);
+            }
+            Event::StepSkipped { .. } => {
+                state.finish(StepStatus::Skipped, 0, at);
+                self.release_dependents(step);
+            }
+            Event::StepCancelled { .. } => {
+                let duration_us = state.duration_us;
+                state.finish(StepStatus::Cancelled, duration_us, at);
+                self.release_dependents(step);
+            }
+            Event::RunAccepted(_)
+            | Event::RunPlanned { .. }
+            | Event::RunStarted
+            | Event::RunCancelRequested
+            | Event::RunReopened { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled => {}
+        }
+    }
+
+    /// Takes the step out of the list that its status put it in.
+    fn leave(&mut self, step: StepIndex) {
+        let Some(state) = self.steps.get_mut(step.position()) else {
+            return;
+        };
+        match state.status {
+            StepStatus::Running => self.running -= 1,
+            StepStatus::Waiting => {
+                if let Some(at) = state.retry_at.take() {
+                    self.timers.remove(&(at, step));
+                }
+            }
+            // Steps leave in the order in which they were released, but for one that was lost just
+            // now: the search is for journals of a scheduler with another order.
+            StepStatus::Pending => {
+                if self.ready.front() == Some(&step) {
+                    self.ready.pop_front();
+                } else if self.ready.back() == Some(&step) {
+                    self.ready.pop_back();
+                } else if let Some(place) = self.ready.iter().position(|other| *other == step) {
+                    self.ready.remove(place);
+                }
+            }
+            StepStatus::Completed
+            | StepStatus::Failed
+            | StepStatus::Skipped
+            | StepStatus::Cancelled => {}
+        }
+    }
+
+    /// Counts the step as ended and makes those ready that waited for it last.
+    fn release_dependents(&mut self, step: StepIndex) {
+        self.ended += 1;
+        let Some(definition) = self
+            .plan
+            .as_ref()
+            .and_then(|plan| plan.steps.get(step.position()))
+        else {
+            return;
+        };
+        for dependent in &definition.dependents {
+            let Some(state) = self.steps.get_mut(dependent.position()) else {
+                continue;
+            };
+            state.blocked_by = state.blocked_by.saturating_sub(1);
+            if state.blocked_by == 0 && state.status == StepStatus::Pending {
+                self.ready.push_back(*dependent);
+            }
+        }
+    }
+
+    /// The first failure that the plan does not allow for stops the run from starting anything.
+    fn note_failure(&mut self, step: StepIndex) {
+        let fatal = self
+            .plan
+            .as_ref()
+            .and_then(|plan| plan.steps.get(step.position()))
+            .is_some_and(|definition| definition.on_error == OnError::Fail);
+        if fatal && self.first_failure.is_none() {
+            self.first_failure = Some(step);
+            if self.phase == Phase::Running {
+                self.phase = Phase::Failing;
+            }
+        }
+    }
+
+    fn adopt_plan(&mut self, text: &Json) {
+        let Some(plan) = self.attached.take().filter(|plan| plan.source == *text) else {
+            return;
+        };
+        self.steps = plan
+            .steps
+            .iter()
+            .map(|step| StepState {
+                blocked_by: u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX),
+                ..StepState::default()
+            })
+            .collect();
+        self.plan = Some(plan);
+        self.collect_ready();
+    }
+
+    /// Puts every unblocked pending step in the ready queue, in the order of the plan.
+    pub(super) fn collect_ready(&mut self) {
+        self.ready.clear();
+        for (position, state) in self.steps.iter().enumerate() {
+            if state.status == StepStatus::Pending && state.blocked_by == 0 {
+                self.ready.push_back(StepIndex::from_position(position));
+            }
+        }
+    }
+
+    fn end(&mut self, phase: Phase, at: Timestamp) {
+        self.phase = phase;
+        self.completed_at = Some(at);
+    }
+}
+
+impl StepState {
+    fn start(&mut self, attempt: Attempt, input: &Json, at: Timestamp) {
+        self.status = StepStatus::Running;
+        self.attempt = attempt;
+        self.input = Some(input.clone());
+        self.error = None;
+        self.started_at = self.started_at.or(Some(at));
+    }
+
+    fn fail(&mut self, error: &ToolError, duration_us: u64, at: Timestamp) {
+        self.failed_attempts += 1;
+        self.error = Some(error.clone());
+        self.finish(StepStatus::Failed, duration_us, at);
+    }
+
+    fn finish(&mut self, status: StepStatus, duration_us: u64, at: Timestamp) {
+        self.status = status;
+        self.duration_us = duration_us;
+        self.completed_at = Some(at);
+    }
+}
+
+fn illegal(record: &Record, detail: String) -> FoldError {
+    FoldError::Illegal {
+        seq: record.seq,
+        event: record.event.name(),
+        detail,
+    }
+}
+
+/// The text of the plan that the event brings, if it brings one.
+pub(super) fn plan_text(event: &Event) -> Option<&Json> {
+    match event {
+        Event::RunAccepted(accepted) => accepted.plan.as_ref(),
+        Event::RunPlanned { plan } => Some(plan),
+        Event::RunStarted
+        | Event::StepStarted { .. }
+        | Event::StepAttemptFailed { .. }
+        | Event::StepAttemptLost { .. }
+        | Event::StepCompleted { .. }
+        | Event::StepFailed { .. }
+        | Event::StepSkipped { .. }
+        | Event::StepCancelled { .. }
+        | Event::RunCancelRequested
+        | Event::RunReopened { .. }
+        | Event::RunCompleted { .. }
+        | Event::RunFailed { .. }
+        | Event::RunCancelled => None,
+    }
+}
+
+/// Bytes of what the event carries.
+fn payload_bytes(event: &Event) -> usize {
+    let json = |json: &Option<Json>| json.as_ref().map_or(0, Json::size);
+    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    match event {
+        Event::RunAccepted(accepted) => {
+            let labels: usize = accepted
+                .labels
+                .iter()
+                .map(|(key, value)| key.len() + value.len())
+                .sum();
+            text(&accepted.prompt) + json(&accepted.plan) + accepted.input.size() + labels
+        }
+        Event::RunPlanned { plan } => plan.size(),
+        Event::StepStarted { input, .. } => input.size(),
+        Event::StepCompleted { output, .. } => output.size(),
+        Event::StepAttemptFailed { error, .. } | Event::StepFailed { error, .. } => {
+            error.message.len()
+        }
+        Event::StepCancelled { late, .. } => json(late),
+        Event::RunCompleted { result } => result.size(),
+        Event::RunFailed { error, .. } => error.len(),
+        Event::RunStarted
+        | Event::StepAttemptLost { .. }
+        | Event::StepSkipped { .. }
+        | Event::RunCancelRequested
+        | Event::RunReopened { .. }
+        | Event::RunCancelled => 0,
+    }
+}

@@ -1,0 +1,346 @@
+//! What becomes of an attempt: it reported an outcome, or ended without one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::messages::{Decision, Outcome, Rejected};
+use super::{Phase, Run, StepState, StepStatus};
+use crate::event::{Event, FailureReason};
+use crate::ids::{Attempt, StepIndex};
+use crate::json::Json;
+use crate::limits::{ERROR_BYTES, LONGEST_DURATION, Limits};
+use crate::plan::{Delivery, OnError, Step};
+use crate::time::Timestamp;
+use crate::tool::{ErrorKind, ToolError};
+
+impl Run {
+    /// Whether this very attempt is under way.
+    pub(super) fn check_current(&self, step: StepIndex, attempt: Attempt) -> Result<(), Rejected> {
+        match self.step(step) {
+            Some(state) if state.status == StepStatus::Running && state.attempt == attempt => Ok(()),
+            Some(_) | None => Err(Rejected::Stale { step, attempt }),
+        }
+    }
+
+    /// The current attempt of `step` ended.
+    pub(super) fn reported(
+        &self,
+        step: StepIndex,
+        outcome: Outcome,
+        duration_us: u64,
+        now: Timestamp,
+        limits: &Limits,
+        decision: &mut Decision,
+    ) {
+        let Some((definition, state)) = self.definition(step).zip(self.step(step)) else {
+            return;
+        };
+        let attempt = state.attempt;
+        if self.phase == Phase::Cancelling {
+            decision.events.push(Event::StepCancelled {
+                step,
+                attempt,
+                late: self.late(outcome, limits),
+            });
+            return;
+        }
+        match outcome {
+            Outcome::Completed(output) => {
+                self.completed(step, output, duration_us, limits, decision);
+            }
+            Outcome::Failed(error) => {
+                let error = bounded(error);
+                let event = match self.retry_delay(definition, state, &error) {
+                    Some(delay) => Event::StepAttemptFailed {
+                        step,
+                        attempt,
+                        error,
+                        retry_at: now.after(delay),
+                        duration_us,
+                    },
+                    None => Event::StepFailed {
+                        step,
+                        attempt,
+                        error: for_good(definition, error),
+                        duration_us,
+                    },
+                };
+                decision.events.push(event);
+            }
+            Outcome::Aborted => self.lost(step, definition, state, limits, decision),
+        }
+    }
+
+    fn completed(
+        &self,
+        step: StepIndex,
+        output: Json,
+        duration_us: u64,
+        limits: &Limits,
+        decision: &mut Decision,
+    ) {
+        let attempt = self.step(step).map_or(Attempt(0), |state| state.attempt);
+        let too_long = over_payload("output", &output, limits);
+        let too_much = self.over_run(output.size(), limits);
+        let whole_run =
+            self.phase == Phase::Running && too_long.is_none() && too_much.is_some();
+        match too_long.or(too_much) {
+            None => decision.events.push(Event::StepCompleted {
+                step,
+                attempt,
+                output,
+                duration_us,
+            }),
+            Some(error) => {
+                let text = self.blame(step, &error.message);
+                decision.events.push(Event::StepFailed {
+                    step,
+                    attempt,
+                    error,
+                    duration_us,
+                });
+                if whole_run {
+                    self.end_at_once(FailureReason::Limit, text, Some(step), decision);
+                }
+            }
+        }
+    }
+
+    /// How long to wait for the next attempt; `None` when there is none.
+    fn retry_delay(
+        &self,
+        definition: &Step,
+        state: &StepState,
+        error: &ToolError,
+    ) -> Option<Duration> {
+        let failed = state.failed_attempts + 1;
+        let again = self.phase == Phase::Running
+            && definition.delivery == Delivery::AtLeastOnce
+            && error.kind.is_retryable()
+            && failed < definition.retry.max_attempts;
+        if !again {
+            return None;
+        }
+        let seed = self.seed(definition.id.as_str(), state.attempt);
+        let delay = definition.retry.delay(failed, seed);
+        let asked = error.retry_after.unwrap_or_default().min(LONGEST_DURATION);
+        Some(delay.max(asked))
+    }
+
+    /// A number that differs between runs, steps and attempts, and is the same on every node.
+    fn seed(&self, step: &str, attempt: Attempt) -> u64 {
+        let run = xxhash_rust::xxh3::xxh3_64(&self.id.to_bytes());
+        xxhash_rust::xxh3::xxh3_64_with_seed(step.as_bytes(), run ^ u64::from(attempt.0))
+    }
+
+    /// The attempt of one step ended with its actor; the rest of the run lives.
+    fn lost(
+        &self,
+        step: StepIndex,
+        definition: &Step,
+        state: &StepState,
+        limits: &Limits,
+        decision: &mut Decision,
+    ) {
+        let attempt = state.attempt;
+        decision
+            .events
+            .push(Event::StepAttemptLost { step, attempt });
+        if definition.delivery == Delivery::AtMostOnce {
+            decision.events.push(unknown(step, attempt));
+        } else if self.phase == Phase::Failing {
+            decision.events.push(cancelled(step, attempt));
+        } else if is_poison(state, limits) {
+            let error = self.poison(step, state, decision);
+            self.end_at_once(FailureReason::Poisoned, error, Some(step), decision);
+        }
+    }
+
+    /// Every attempt that was under way ended with the run's actor or process.
+    pub(super) fn recovered(&self, limits: &Limits, decision: &mut Decision) {
+        let lost: Vec<(StepIndex, &Step, &StepState)> = self
+            .steps_that_are(StepStatus::Running)
+            .filter_map(|(step, state)| Some((step, self.definition(step)?, state)))
+            .collect();
+        let once = |definition: &Step| definition.delivery == Delivery::AtMostOnce;
+        for (step, _, state) in &lost {
+            decision.events.push(Event::StepAttemptLost {
+                step: *step,
+                attempt: state.attempt,
+            });
+        }
+        for (step, definition, state) in &lost {
+            if once(definition) {
+                decision.events.push(unknown(*step, state.attempt));
+            }
+        }
+        let failing = self.phase == Phase::Failing
+            || lost
+                .iter()
+                .any(|(_, definition, _)| once(definition) && definition.on_error == OnError::Fail);
+        let repeatable = || lost.iter().filter(|(_, definition, _)| !once(definition));
+        let poisonous = repeatable().find(|(_, _, state)| !failing && is_poison(state, limits));
+        if !failing && poisonous.is_none() {
+            return;
+        }
+        let error = poisonous.map(|(step, _, state)| self.poison(*step, state, decision));
+        for (step, _, state) in repeatable() {
+            if poisonous.is_none_or(|(poison, _, _)| poison != step) {
+                decision.events.push(cancelled(*step, state.attempt));
+            }
+        }
+        if let Some(error) = error {
+            self.cancel_waiting(decision);
+            decision.events.push(Event::RunFailed {
+                reason: FailureReason::Poisoned,
+                error,
+            });
+        }
+    }
+
+    /// Fails the step that was lost too often; the run's error in words.
+    fn poison(
+        &self,
+        step: StepIndex,
+        state: &StepState,
+        decision: &mut Decision,
+    ) -> Arc<str> {
+        let message = format!("lost {} attempts to crashes", state.lost_attempts + 1);
+        let text = self.blame(step, &message);
+        decision.events.push(Event::StepFailed {
+            step,
+            attempt: state.attempt,
+            error: ToolError::new(ErrorKind::OutcomeUnknown, message),
+            duration_us: 0,
+        });
+        text
+    }
+
+    /// What is kept of an outcome that came after the cancellation: of an output that does not fit
+    /// any more only its size.
+    fn late(&self, outcome: Outcome, limits: &Limits) -> Option<Json> {
+        match outcome {
+            Outcome::Completed(output)
+                if over_payload("output", &output, limits).is_some()
+                    || self.over_run(output.size(), limits).is_some() =>
+            {
+                Some(Json::from_trusted(format!(
+                    r#"{{"status":"completed","output_bytes":{}}}"#,
+                    output.size()
+                )))
+            }
+            Outcome::Completed(output) => Some(Json::from_trusted(format!(
+                r#"{{"status":"completed","output":{}}}"#,
+                output.as_str()
+            ))),
+            Outcome::Failed(error) => {
+                let error = bounded(error);
+                Some(Json::from_value(&serde_json::json!({
+                    "status": "failed",
+                    "error": {
+                        "kind": error.kind.as_str(),
+                        "message": &*error.message,
+                        "retryable": error.kind.is_retryable(),
+                    },
+                })))
+            }
+            Outcome::Aborted => None,
+        }
+    }
+
+    /// The step as the plan has it.
+    pub(super) fn definition(&self, step: StepIndex) -> Option<&Step> {
+        self.plan.as_ref()?.steps.get(step.position())
+    }
+
+    /// The run's error when it fails with this step: `STEP: message`.
+    pub(super) fn blame(&self, step: StepIndex, message: &str) -> Arc<str> {
+        match self.definition(step) {
+            Some(definition) => format!("{}: {message}", definition.id).into(),
+            None => message.into(),
+        }
+    }
+
+    /// The error of a step whose payload of `size` bytes would take the run over its limit.
+    pub(super) fn over_run(&self, size: usize, limits: &Limits) -> Option<ToolError> {
+        let total = self.bytes + super::fold::EVENT_BYTES + size;
+        (total > limits.run_bytes).then(|| {
+            ToolError::new(
+                ErrorKind::Limit,
+                format!(
+                    "run would take {total} bytes, more than the limit of {} bytes a run",
+                    limits.run_bytes
+                ),
+            )
+        })
+    }
+}
+
+/// The error of a step whose input or output is too long.
+pub(super) fn over_payload(what: &str, payload: &Json, limits: &Limits) -> Option<ToolError> {
+    let size = payload.size();
+    (size > limits.payload_bytes).then(|| {
+        ToolError::new(
+            ErrorKind::Limit,
+            format!(
+                "{what} has {size} bytes, more than the limit of {} bytes",
+                limits.payload_bytes
+            ),
+        )
+    })
+}
+
+fn is_poison(state: &StepState, limits: &Limits) -> bool {
+    state.lost_attempts + 1 >= limits.lost_attempts
+}
+
+fn unknown(step: StepIndex, attempt: Attempt) -> Event {
+    Event::StepFailed {
+        step,
+        attempt,
+        error: ToolError::new(
+            ErrorKind::OutcomeUnknown,
+            "attempt was lost to a crash and may have had its effect; it is not repeated because \
+             the step is at_most_once",
+        ),
+        duration_us: 0,
+    }
+}
+
+fn cancelled(step: StepIndex, attempt: Attempt) -> Event {
+    Event::StepCancelled {
+        step,
+        attempt,
+        late: None,
+    }
+}
+
+/// The error as it is kept when no attempt follows. Of a call that must not be repeated, and that
+/// may have had its effect, that is what users must know first.
+fn for_good(definition: &Step, error: ToolError) -> ToolError {
+    let kind = match (definition.delivery, error.kind) {
+        (
+            Delivery::AtMostOnce,
+            ErrorKind::Timeout | ErrorKind::Panic | ErrorKind::Transient,
+        ) => ErrorKind::OutcomeUnknown,
+        (Delivery::AtMostOnce | Delivery::AtLeastOnce, kind) => kind,
+    };
+    ToolError { kind, ..error }
+}
+
+/// The error with a message that is no longer than a message may be.
+fn bounded(error: ToolError) -> ToolError {
+    let length = error.message.len();
+    if length <= ERROR_BYTES {
+        return error;
+    }
+    let mut end = ERROR_BYTES;
+    while !error.message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let message = format!("{}... ({length} bytes in all)", &error.message[..end]);
+    ToolError {
+        message: message.into(),
+        ..error
+    }
+}
