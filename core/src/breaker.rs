@@ -28,8 +28,8 @@ use std::time::Duration;
 use crate::retry;
 use crate::time::Timestamp;
 pub use snapshot::Snapshot;
-pub use window::{Bucket, Counts};
 use window::Window;
+pub use window::{Bucket, Counts};
 
 /// Transitions that a breaker remembers.
 pub const TRANSITIONS: usize = 32;
@@ -351,7 +351,11 @@ impl Breaker {
 
     /// Whether what was counted is too much.
     fn window_verdict(&self) -> Option<Reason> {
-        let Counts { calls, failed, slow } = self.window.counts();
+        let Counts {
+            calls,
+            failed,
+            slow,
+        } = self.window.counts();
         if failed == 0 && slow == 0 {
             return None;
         }
@@ -362,9 +366,7 @@ impl Breaker {
         if calls < policy.minimum_calls {
             return None;
         }
-        let over = |part: u32, rate: f64| {
-            part > 0 && f64::from(part) >= rate * f64::from(calls)
-        };
+        let over = |part: u32, rate: f64| part > 0 && f64::from(part) >= rate * f64::from(calls);
         if over(failed, policy.failure_rate) {
             return Some(Reason::FailureRate { failed, calls });
         }
@@ -447,11 +449,19 @@ impl Breaker {
         }
         self.openings = self.openings.saturating_add(1);
         let policy = &self.policy;
-        let grown = retry::backoff(policy.open_for, policy.open_factor, policy.open_max, self.openings);
+        let grown = retry::backoff(
+            policy.open_for,
+            policy.open_factor,
+            policy.open_max,
+            self.openings,
+        );
         // A fifth to either side, so that many nodes do not try the tool in the same moment.
         let share = 0.8 + 0.4 * retry::fraction(self.seed.wrapping_add(self.generation));
         let jittered = retry::scale(grown, share).min(policy.open_max);
-        let asked = self.asked_until.take().map_or(Duration::ZERO, |at| at.since(now));
+        let asked = self
+            .asked_until
+            .take()
+            .map_or(Duration::ZERO, |at| at.since(now));
         let until = now.after(jittered.max(asked).min(policy.open_max));
         self.become_state(Inner::Open { until }, reason, now);
     }

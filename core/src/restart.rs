@@ -173,7 +173,10 @@ mod tests {
             intensity: 0,
             ..RestartPolicy::default()
         };
-        assert_eq!(RestartIntensity::new(policy, 0).failed(at(0)), Verdict::GiveUp);
+        assert_eq!(
+            RestartIntensity::new(policy, 0).failed(at(0)),
+            Verdict::GiveUp
+        );
     }
 
     proptest! {

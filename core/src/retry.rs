@@ -45,7 +45,11 @@ impl RetryPolicy {
 /// `initial * factor^(n - 1)`, at most `max`, for the `n`-th failure in a row; nothing overflows,
 /// and a factor that is no number counts as 1.
 pub(crate) fn backoff(initial: Duration, factor: f64, max: Duration, n: u32) -> Duration {
-    let factor = if factor.is_finite() { factor.max(0.0) } else { 1.0 };
+    let factor = if factor.is_finite() {
+        factor.max(0.0)
+    } else {
+        1.0
+    };
     let grown = initial.as_secs_f64() * factor.powf(f64::from(n.saturating_sub(1)));
     if grown >= max.as_secs_f64() {
         return max;
@@ -102,9 +106,16 @@ mod tests {
             ..policy()
         };
         let all: Vec<Duration> = (0..100).map(|seed| jittered.delay(2, seed)).collect();
-        assert!(all.iter().all(|delay| (200..=400).contains(&delay.as_millis())));
+        assert!(
+            all.iter()
+                .all(|delay| (200..=400).contains(&delay.as_millis()))
+        );
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
-        assert!(distinct.len() > 90, "only {} distinct delays", distinct.len());
+        assert!(
+            distinct.len() > 90,
+            "only {} distinct delays",
+            distinct.len()
+        );
         assert_eq!(jittered.delay(2, 7), jittered.delay(2, 7));
     }
 

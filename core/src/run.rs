@@ -36,9 +36,7 @@ use std::sync::Arc;
 
 pub use decide::decide;
 pub use fold::FoldError;
-pub use messages::{
-    Decision, Effect, Input, Outcome, Rejected, StartStep, Submission, Turn,
-};
+pub use messages::{Decision, Effect, Input, Outcome, Rejected, StartStep, Submission, Turn};
 pub use turn::resume;
 
 use crate::event::{Accepted, FailureReason};

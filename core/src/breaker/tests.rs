@@ -78,24 +78,50 @@ enum Do {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one table
 fn the_whole_life_of_a_breaker() {
     use State::{Closed, HalfOpen, Open};
     let ignored = CallOutcome::Ignored;
     let life = [
         (0, Do::Call(OK), Closed, "a call goes through"),
-        (1, Do::Call(BAD), Closed, "one failure of two calls is too few calls"),
-        (2, Do::Call(ignored), Closed, "the caller's mistake does not count"),
+        (
+            1,
+            Do::Call(BAD),
+            Closed,
+            "one failure of two calls is too few calls",
+        ),
+        (
+            2,
+            Do::Call(ignored),
+            Closed,
+            "the caller's mistake does not count",
+        ),
         (3, Do::Call(ignored), Closed, "nor does another"),
         (4, Do::Call(OK), Closed, "one of three"),
         (5, Do::Call(BAD), Open, "two of four"),
         (6, Do::Denied, Open, "it stays open"),
-        (7_900, Do::Denied, Open, "for at least eight tenths of its time"),
+        (
+            7_900,
+            Do::Denied,
+            Open,
+            "for at least eight tenths of its time",
+        ),
         (12_100, Do::Look, HalfOpen, "and at most twelve tenths"),
         (12_200, Do::Call(OK), HalfOpen, "one trial succeeds"),
         (12_300, Do::Call(BAD), Open, "the next does not"),
-        (28_000, Do::Denied, Open, "the second opening is twice as long"),
+        (
+            28_000,
+            Do::Denied,
+            Open,
+            "the second opening is twice as long",
+        ),
         (36_400, Do::Call(OK), HalfOpen, "a trial"),
-        (36_500, Do::Call(ignored), HalfOpen, "a mistake is no success"),
+        (
+            36_500,
+            Do::Call(ignored),
+            HalfOpen,
+            "a mistake is no success",
+        ),
         (36_600, Do::Call(OK), HalfOpen, "a second success"),
         (36_700, Do::Call(OK), Closed, "and the third closes it"),
         (36_800, Do::Call(BAD), Closed, "the window starts anew"),
@@ -105,16 +131,36 @@ fn the_whole_life_of_a_breaker() {
         (48_001, Do::Slow(OK), Closed, "slow calls count"),
         (48_002, Do::Slow(OK), Closed, "even when they succeed"),
         (48_003, Do::Slow(OK), Open, "three of four are slow"),
-        (56_000, Do::Denied, Open, "the first opening in a row is short again"),
-        (60_100, Do::Slow(OK), Open, "a slow trial is a failed one here"),
-        (60_200, Do::Force(Mode::ForcedClosed), Closed, "an operator forces it"),
+        (
+            56_000,
+            Do::Denied,
+            Open,
+            "the first opening in a row is short again",
+        ),
+        (
+            60_100,
+            Do::Slow(OK),
+            Open,
+            "a slow trial is a failed one here",
+        ),
+        (
+            60_200,
+            Do::Force(Mode::ForcedClosed),
+            Closed,
+            "an operator forces it",
+        ),
         (60_201, Do::Call(BAD), Closed, "whatever happens"),
         (60_202, Do::Call(BAD), Closed, "it"),
         (60_203, Do::Call(BAD), Closed, "stays"),
         (60_204, Do::Call(BAD), Closed, "closed"),
         (60_300, Do::Force(Mode::ForcedOpen), Open, "or open"),
         (9_000_000, Do::Denied, Open, "however long"),
-        (9_000_100, Do::Force(Mode::Auto), Closed, "until it is given back"),
+        (
+            9_000_100,
+            Do::Force(Mode::Auto),
+            Closed,
+            "until it is given back",
+        ),
         (9_000_101, Do::Call(OK), Closed, "and goes on by itself"),
     ];
     let mut breaker = breaker();
@@ -168,7 +214,10 @@ fn a_call_that_completes_the_minimum_opens_it_even_when_it_succeeds() {
     calls(&mut breaker, &[BAD, BAD, BAD, OK], at(0));
     assert_eq!(
         last_reason(&breaker),
-        Reason::FailureRate { failed: 3, calls: 4 }
+        Reason::FailureRate {
+            failed: 3,
+            calls: 4
+        }
     );
 }
 
@@ -181,7 +230,10 @@ fn openings_grow_with_jitter_and_never_beyond_the_longest() {
         for base in [10.0, 20.0, 30.0, 30.0, 30.0] {
             let open = breaker.open_until().unwrap().since(now).as_secs_f64();
             let longest = f64::min(base * 1.2, 30.0);
-            assert!((base * 0.8..=longest).contains(&open), "{open} s, not about {base} s");
+            assert!(
+                (base * 0.8..=longest).contains(&open),
+                "{open} s, not about {base} s"
+            );
             now = breaker.next_change().unwrap();
             call(&mut breaker, BAD, QUICK, now);
         }
@@ -191,7 +243,11 @@ fn openings_grow_with_jitter_and_never_beyond_the_longest() {
         calls(&mut breaker, &[BAD; 4], at(0));
         breaker.open_until()
     };
-    assert_ne!(first(1), first(2), "breakers that open together close apart");
+    assert_ne!(
+        first(1),
+        first(2),
+        "breakers that open together close apart"
+    );
     assert_eq!(first(1), first(1));
 }
 
@@ -210,7 +266,10 @@ fn a_tool_that_asks_for_time_gets_it_up_to_the_longest() {
         retry_after: Some(QUICK),
     };
     calls(&mut breaker, &[BAD, BAD, BAD, soon], at(0));
-    assert!(breaker.open_until() >= Some(at(8_000)), "never shorter than its own time");
+    assert!(
+        breaker.open_until() >= Some(at(8_000)),
+        "never shorter than its own time"
+    );
 }
 
 #[test]
@@ -303,7 +362,10 @@ fn a_slow_trial_counts_as_failed_only_where_slowness_had_opened_it() {
     for _ in 0..4 {
         call(&mut breaker, OK, slow, at(0));
     }
-    assert_eq!(last_reason(&breaker), Reason::SlowRate { slow: 4, calls: 4 });
+    assert_eq!(
+        last_reason(&breaker),
+        Reason::SlowRate { slow: 4, calls: 4 }
+    );
     let now = breaker.next_change().unwrap();
     call(&mut breaker, OK, slow, now);
     assert_eq!(breaker.state(), State::Open);
@@ -363,7 +425,10 @@ fn a_restored_breaker_goes_on_where_it_was() {
     calls(&mut restored, &[OK], at(6_000));
     assert_eq!(
         last_reason(&restored),
-        Reason::FailureRate { failed: 2, calls: 4 }
+        Reason::FailureRate {
+            failed: 2,
+            calls: 4
+        }
     );
 
     let open = opened(at(0));

@@ -95,7 +95,10 @@ impl Window {
             .filter_map(|age| {
                 let counts = self.buckets[(self.newest + age) % BUCKETS];
                 let before = i64::try_from(BUCKETS - age + 1).unwrap_or(0);
-                let start = self.end.0.saturating_sub(self.length.saturating_mul(before));
+                let start = self
+                    .end
+                    .0
+                    .saturating_sub(self.length.saturating_mul(before));
                 (counts != Counts::default()).then_some(Bucket {
                     start: Timestamp(start),
                     counts,

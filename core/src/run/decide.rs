@@ -57,7 +57,15 @@ impl Run {
                 Input::Start,
             ) => return self.refuse("start"),
 
-            (Running | Failing | Cancelling, Input::StepReported { step, attempt, outcome, duration_us }) => {
+            (
+                Running | Failing | Cancelling,
+                Input::StepReported {
+                    step,
+                    attempt,
+                    outcome,
+                    duration_us,
+                },
+            ) => {
                 self.check_current(step, attempt)?;
                 self.reported(step, outcome, duration_us, now, limits, decision);
             }
@@ -75,7 +83,9 @@ impl Run {
 
             (Pending | Running | Failing, Input::Cancel) => self.cancel(decision),
             (Cancelling, Input::Cancel) => {}
-            (Empty | Completed | Failed | Cancelled, Input::Cancel) => return self.refuse("cancel"),
+            (Empty | Completed | Failed | Cancelled, Input::Cancel) => {
+                return self.refuse("cancel");
+            }
 
             (Failed | Cancelled, Input::Retry) => self.retry(decision),
             (Empty | Pending | Running | Failing | Cancelling | Completed, Input::Retry) => {
@@ -181,9 +191,7 @@ fn submit(submission: Submission, decision: &mut Decision) {
     let accepted = submission.accepted;
     let prompt = accepted.prompt.clone();
     let written = accepted.plan.is_some();
-    decision
-        .events
-        .push(Event::RunAccepted(Box::new(accepted)));
+    decision.events.push(Event::RunAccepted(Box::new(accepted)));
     if written {
         return;
     }

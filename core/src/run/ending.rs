@@ -34,11 +34,8 @@ impl Run {
                     decision.events.push(Event::RunCancelled);
                 }
             }
-            Phase::Empty
-            | Phase::Pending
-            | Phase::Completed
-            | Phase::Failed
-            | Phase::Cancelled => {}
+            Phase::Empty | Phase::Pending | Phase::Completed | Phase::Failed | Phase::Cancelled => {
+            }
         }
     }
 

@@ -12,7 +12,9 @@ pub(super) fn step(run: &Run, step: StepIndex) -> Result<Option<Json>, String> {
     };
     let scope = Scope::new(run);
     if let Some(when) = &definition.when
-        && !when.test(&scope).map_err(|error| format!("when: {error}"))?
+        && !when
+            .test(&scope)
+            .map_err(|error| format!("when: {error}"))?
     {
         return Ok(None);
     }

@@ -190,9 +190,7 @@ impl Run {
             Event::StepSkipped { .. } => self.phase == Phase::Running && released,
             Event::StepCancelled { .. } => {
                 let lost = released && state.attempt > Attempt(0);
-                (open || self.phase == Phase::Cancelling)
-                    && current
-                    && (running || waiting || lost)
+                (open || self.phase == Phase::Cancelling) && current && (running || waiting || lost)
             }
             Event::RunAccepted(_)
             | Event::RunPlanned { .. }

@@ -37,7 +37,11 @@ impl Run {
 
     /// Counts anew what depends on the statuses of steps.
     fn recount(&mut self, plan: &Plan) {
-        let ended: Vec<bool> = self.steps.iter().map(|state| has_ended(state.status)).collect();
+        let ended: Vec<bool> = self
+            .steps
+            .iter()
+            .map(|state| has_ended(state.status))
+            .collect();
         self.ended = ended.iter().filter(|ended| **ended).count();
         for (state, step) in self.steps.iter_mut().zip(&plan.steps) {
             let open = step

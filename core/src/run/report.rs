@@ -17,7 +17,9 @@ impl Run {
     /// Whether this very attempt is under way.
     pub(super) fn check_current(&self, step: StepIndex, attempt: Attempt) -> Result<(), Rejected> {
         match self.step(step) {
-            Some(state) if state.status == StepStatus::Running && state.attempt == attempt => Ok(()),
+            Some(state) if state.status == StepStatus::Running && state.attempt == attempt => {
+                Ok(())
+            }
             Some(_) | None => Err(Rejected::Stale { step, attempt }),
         }
     }
@@ -82,8 +84,7 @@ impl Run {
         let attempt = self.step(step).map_or(Attempt(0), |state| state.attempt);
         let too_long = over_payload("output", &output, limits);
         let too_much = self.over_run(output.size(), limits);
-        let whole_run =
-            self.phase == Phase::Running && too_long.is_none() && too_much.is_some();
+        let whole_run = self.phase == Phase::Running && too_long.is_none() && too_much.is_some();
         match too_long.or(too_much) {
             None => decision.events.push(Event::StepCompleted {
                 step,
@@ -199,12 +200,7 @@ impl Run {
     }
 
     /// Fails the step that was lost too often; the run's error in words.
-    fn poison(
-        &self,
-        step: StepIndex,
-        state: &StepState,
-        decision: &mut Decision,
-    ) -> Arc<str> {
+    fn poison(&self, step: StepIndex, state: &StepState, decision: &mut Decision) -> Arc<str> {
         let message = format!("lost {} attempts to crashes", state.lost_attempts + 1);
         let text = self.blame(step, &message);
         decision.events.push(Event::StepFailed {
@@ -319,10 +315,9 @@ fn cancelled(step: StepIndex, attempt: Attempt) -> Event {
 /// may have had its effect, that is what users must know first.
 fn for_good(definition: &Step, error: ToolError) -> ToolError {
     let kind = match (definition.delivery, error.kind) {
-        (
-            Delivery::AtMostOnce,
-            ErrorKind::Timeout | ErrorKind::Panic | ErrorKind::Transient,
-        ) => ErrorKind::OutcomeUnknown,
+        (Delivery::AtMostOnce, ErrorKind::Timeout | ErrorKind::Panic | ErrorKind::Transient) => {
+            ErrorKind::OutcomeUnknown
+        }
         (Delivery::AtMostOnce | Delivery::AtLeastOnce, kind) => kind,
     };
     ToolError { kind, ..error }

@@ -18,7 +18,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Effect, Input, Outcome, Phase, Rejected, Run, RunStatus, StartStep, StepStatus, Submission, Turn,
+    Effect, Input, Outcome, Phase, Rejected, Run, RunStatus, StartStep, StepStatus, Submission,
+    Turn,
 };
 use crate::event::{Accepted, Event, Record};
 use crate::ids::{Attempt, Round, RunId, Seq, StepIndex};
@@ -203,7 +204,10 @@ impl Bench {
                 (start.step, start.attempt, &start.input)
             })
             .collect();
-        assert_eq!(started, asked, "an attempt is started exactly when it is recorded");
+        assert_eq!(
+            started, asked,
+            "an attempt is started exactly when it is recorded"
+        );
 
         let running: BTreeSet<(StepIndex, Attempt)> = self
             .run
@@ -226,7 +230,10 @@ impl Bench {
         for (place, record) in self.records.iter().enumerate() {
             assert_eq!(record.seq, Seq(place as u64 + 1), "sequence without gaps");
         }
-        let terminal = self.records.iter().filter(|record| record.event.is_terminal());
+        let terminal = self
+            .records
+            .iter()
+            .filter(|record| record.event.is_terminal());
         let over = u32::from(self.run.status().is_ended());
         assert_eq!(terminal.count(), (self.run.round.0 - 1 + over) as usize);
     }

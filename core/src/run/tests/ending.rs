@@ -32,7 +32,10 @@ fn a_cancelled_run_aborts_what_runs_and_ends_when_nothing_does() {
     let report = bench.report("a", Outcome::Aborted);
     assert_eq!(names(&bench.turn([report])), ["step_cancelled"]);
     let report = bench.report("b", Outcome::Aborted);
-    assert_eq!(names(&bench.turn([report])), ["step_cancelled", "run_cancelled"]);
+    assert_eq!(
+        names(&bench.turn([report])),
+        ["step_cancelled", "run_cancelled"]
+    );
     assert_eq!(bench.run.status(), RunStatus::Cancelled);
 }
 
@@ -140,7 +143,10 @@ fn a_retry_keeps_what_is_done_and_numbers_attempts_on() {
     assert_eq!((start.step, start.attempt), (StepIndex(1), Attempt(2)));
     assert_eq!(start.round, Round(2));
     assert_eq!(bench.run.started_at, first_start);
-    assert_eq!((bench.run.error.clone(), bench.run.completed_at), (None, None));
+    assert_eq!(
+        (bench.run.error.clone(), bench.run.completed_at),
+        (None, None)
+    );
     let state = bench.run.step(StepIndex(1)).unwrap();
     assert_eq!(state.started_at, Some(bench.now));
     assert_eq!(state.failed_attempts, 0);
@@ -208,7 +214,10 @@ fn a_run_cancelled_before_it_started_is_retried_from_its_beginning() {
     let mut bench = Bench::empty();
     bench.turn([submit_plan(&load(&two())), Input::Cancel]);
     let turn = bench.turn([Input::Retry]);
-    assert_eq!(names(&turn), ["run_reopened", "step_started", "step_started"]);
+    assert_eq!(
+        names(&turn),
+        ["run_reopened", "step_started", "step_started"]
+    );
     assert_eq!(bench.run.started_at, Some(bench.now));
 }
 
@@ -247,7 +256,10 @@ fn a_poisoned_run_aborts_what_runs_and_says_why() {
     let mut bench = Bench::started(&two());
     bench.fail("a", ErrorKind::Transient);
     let turn = bench.turn([Input::Poison("actor failed 4 times in 60 s".into())]);
-    assert_eq!(names(&turn), ["step_cancelled", "step_cancelled", "run_failed"]);
+    assert_eq!(
+        names(&turn),
+        ["step_cancelled", "step_cancelled", "run_failed"]
+    );
     assert!(turn.effects.contains(&Effect::AbortStep {
         step: StepIndex(1),
         attempt: Attempt(1)

@@ -42,11 +42,19 @@ fn events_that_cannot_happen_are_refused() {
     let (a, b) = (StepIndex(0), StepIndex(1));
     let one = Attempt(1);
     let input = Json::null();
-    refused(&mut bench, Event::RunAccepted(Box::new(accepted(None, None))));
+    refused(
+        &mut bench,
+        Event::RunAccepted(Box::new(accepted(None, None))),
+    );
     refused(&mut bench, Event::RunPlanned { plan: Json::null() });
     refused(&mut bench, Event::RunStarted);
     refused(&mut bench, Event::RunReopened { round: Round(2) });
-    refused(&mut bench, Event::RunCompleted { result: Json::null() });
+    refused(
+        &mut bench,
+        Event::RunCompleted {
+            result: Json::null(),
+        },
+    );
     refused(&mut bench, Event::RunCancelled);
     refused(
         &mut bench,
@@ -57,7 +65,14 @@ fn events_that_cannot_happen_are_refused() {
     );
     for (step, attempt) in [(a, Attempt(2)), (b, one), (StepIndex(2), one)] {
         let input = input.clone();
-        refused(&mut bench, Event::StepStarted { step, attempt, input });
+        refused(
+            &mut bench,
+            Event::StepStarted {
+                step,
+                attempt,
+                input,
+            },
+        );
     }
     for (step, attempt) in [(a, Attempt(2)), (b, one), (StepIndex(2), one)] {
         refused(&mut bench, Event::StepAttemptLost { step, attempt });
@@ -71,7 +86,14 @@ fn events_that_cannot_happen_are_refused() {
             },
         );
         let late = None;
-        refused(&mut bench, Event::StepCancelled { step, attempt, late });
+        refused(
+            &mut bench,
+            Event::StepCancelled {
+                step,
+                attempt,
+                late,
+            },
+        );
     }
     refused(&mut bench, Event::StepSkipped { step: a });
     refused(&mut bench, Event::StepSkipped { step: b });
@@ -138,7 +160,10 @@ fn a_cached_plan_is_shared_and_not_compiled_again() {
 fn every_prefix_of_a_journal_is_a_state_that_recovers_to_an_end() {
     let plan = with(
         echoes(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"])]),
-        &[("b", json!({"retry": {"max_attempts": 2, "initial": "10ms"}}))],
+        &[(
+            "b",
+            json!({"retry": {"max_attempts": 2, "initial": "10ms"}}),
+        )],
     );
     let mut whole = Bench::started(&plan);
     whole.complete("a");
@@ -166,6 +191,10 @@ fn every_prefix_of_a_journal_is_a_state_that_recovers_to_an_end() {
                 duration_us: 0,
             }]);
         }
-        assert_eq!(bench.run.status(), RunStatus::Completed, "after {length} records");
+        assert_eq!(
+            bench.run.status(),
+            RunStatus::Completed,
+            "after {length} records"
+        );
     }
 }

@@ -63,7 +63,11 @@ fn plan_of(shapes: &[Shape]) -> Value {
                 step["delivery"] = json!("at_most_once");
             } else {
                 let attempts = 1 + (shape.options >> 3) % 3;
-                let initial = if shape.options & 64 == 0 { "0ms" } else { "20ms" };
+                let initial = if shape.options & 64 == 0 {
+                    "0ms"
+                } else {
+                    "20ms"
+                };
                 step["retry"] = json!({"max_attempts": attempts, "initial": initial});
             }
             if shape.options & 128 != 0 {
@@ -75,7 +79,8 @@ fn plan_of(shapes: &[Shape]) -> Value {
                     step["when"] = json!(format!("steps.{}.status == 'completed'", after[0]));
                 }
                 2 if !after.is_empty() => {
-                    step["input"] = json!(format!("${{steps.{}.output}}", after[0]));
+                    let output = format!("${{steps.{}.output}}", after[0]);
+                    step["input"] = json!({ "of": output });
                 }
                 _ => {}
             }
@@ -152,7 +157,10 @@ impl World {
         for record in &turn.records {
             match &record.event {
                 Event::StepStarted { step, .. } => {
-                    assert!(!self.completed.contains(step), "a completed step started again");
+                    assert!(
+                        !self.completed.contains(step),
+                        "a completed step started again"
+                    );
                     self.assert_released(*step);
                 }
                 Event::StepCompleted { step, .. } => {
@@ -199,7 +207,8 @@ impl World {
                     duration_us: 0,
                 }),
                 Act::Wait(milliseconds) => {
-                    self.bench.wait(Duration::from_millis(u64::from(milliseconds)));
+                    self.bench
+                        .wait(Duration::from_millis(u64::from(milliseconds)));
                     inputs.push(Input::TimerFired);
                 }
                 Act::Cancel => inputs.push(Input::Cancel),
@@ -249,7 +258,11 @@ impl World {
                 self.turn(vec![report]);
             } else {
                 let due = self.bench.run.wake_at();
-                assert!(due.is_some(), "nothing runs and nothing waits: {:?}", self.bench.run);
+                assert!(
+                    due.is_some(),
+                    "nothing runs and nothing waits: {:?}",
+                    self.bench.run
+                );
                 self.bench.now = self.bench.now.max(due.unwrap());
                 self.turn(vec![Input::TimerFired]);
             }

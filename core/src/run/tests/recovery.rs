@@ -21,7 +21,10 @@ fn a_lost_attempt_is_followed_by_the_next_and_costs_no_try() {
 fn a_lost_at_most_once_attempt_is_of_unknown_outcome_and_never_repeated() {
     let mut bench = Bench::started(&with(echoes(&[("a", &[])]), &[("a", once())]));
     let turn = bench.crash();
-    assert_eq!(names(&turn), ["step_attempt_lost", "step_failed", "run_failed"]);
+    assert_eq!(
+        names(&turn),
+        ["step_attempt_lost", "step_failed", "run_failed"]
+    );
     let error = bench.run.step(StepIndex(0)).unwrap().error.clone().unwrap();
     assert_eq!(error.kind, ErrorKind::OutcomeUnknown);
 }
@@ -63,7 +66,10 @@ fn a_step_that_kills_its_process_poisons_the_run() {
     bench.crash();
     bench.crash();
     let turn = bench.crash();
-    assert_eq!(names(&turn), ["step_attempt_lost", "step_failed", "run_failed"]);
+    assert_eq!(
+        names(&turn),
+        ["step_attempt_lost", "step_failed", "run_failed"]
+    );
     assert_eq!(bench.error(), "b: lost 3 attempts to crashes");
     assert_eq!(bench.run.failure.unwrap().as_str(), "poisoned");
 }
@@ -105,13 +111,21 @@ fn an_attempt_whose_actor_died_alone_is_lost_as_well() {
     let mut bench = Bench::started(&echoes(&[("a", &[]), ("b", &[])]));
     for _ in 0..2 {
         let report = bench.report("a", Outcome::Aborted);
-        assert_eq!(names(&bench.turn([report])), ["step_attempt_lost", "step_started"]);
+        assert_eq!(
+            names(&bench.turn([report])),
+            ["step_attempt_lost", "step_started"]
+        );
     }
     let report = bench.report("a", Outcome::Aborted);
     let turn = bench.turn([report]);
     assert_eq!(
         names(&turn),
-        ["step_attempt_lost", "step_failed", "step_cancelled", "run_failed"]
+        [
+            "step_attempt_lost",
+            "step_failed",
+            "step_cancelled",
+            "run_failed"
+        ]
     );
     assert!(turn.effects.contains(&Effect::AbortStep {
         step: StepIndex(1),
@@ -125,7 +139,10 @@ fn an_at_most_once_attempt_whose_actor_died_alone_is_of_unknown_outcome() {
     let mut bench = Bench::started(&with(echoes(&[("a", &[])]), &[("a", once())]));
     let report = bench.report("a", Outcome::Aborted);
     let turn = bench.turn([report]);
-    assert_eq!(names(&turn), ["step_attempt_lost", "step_failed", "run_failed"]);
+    assert_eq!(
+        names(&turn),
+        ["step_attempt_lost", "step_failed", "run_failed"]
+    );
 }
 
 #[test]
@@ -133,7 +150,10 @@ fn a_crash_in_a_failing_run_starts_nothing() {
     let mut bench = Bench::started(&echoes(&[("a", &[]), ("b", &[])]));
     bench.fail("a", ErrorKind::Permanent);
     let turn = bench.crash();
-    assert_eq!(names(&turn), ["step_attempt_lost", "step_cancelled", "run_failed"]);
+    assert_eq!(
+        names(&turn),
+        ["step_attempt_lost", "step_cancelled", "run_failed"]
+    );
     assert_eq!(bench.error(), "a: no luck");
 }
 
@@ -142,7 +162,10 @@ fn a_crash_in_the_middle_of_a_cancellation_ends_it() {
     let mut bench = Bench::started(&echoes(&[("a", &[]), ("b", &[])]));
     bench.turn([Input::Cancel]);
     let turn = bench.crash();
-    assert_eq!(names(&turn), ["step_cancelled", "step_cancelled", "run_cancelled"]);
+    assert_eq!(
+        names(&turn),
+        ["step_cancelled", "step_cancelled", "run_cancelled"]
+    );
 }
 
 #[test]

@@ -7,7 +7,11 @@ use super::*;
 fn chain(steps: usize) -> Value {
     let steps: Vec<Value> = (0..steps)
         .map(|n| {
-            let after: Vec<String> = n.checked_sub(1).map(|n| format!("s{n}")).into_iter().collect();
+            let after: Vec<String> = n
+                .checked_sub(1)
+                .map(|n| format!("s{n}"))
+                .into_iter()
+                .collect();
             json!({"id": format!("s{n}"), "tool": "echo", "input": {}, "depends_on": after})
         })
         .collect();
@@ -60,7 +64,10 @@ fn assert_linear(shape: fn(usize) -> Value) {
     let fastest = |steps: usize| (0..3).map(|_| time_to_run(&shape(steps))).min().unwrap();
     let small = fastest(625).max(Duration::from_micros(100));
     let large = fastest(10_000);
-    assert!(large < small * 80, "{small:?} for 625 steps, {large:?} for 10,000");
+    assert!(
+        large < small * 80,
+        "{small:?} for 625 steps, {large:?} for 10,000"
+    );
 }
 
 #[test]

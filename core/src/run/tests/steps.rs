@@ -41,8 +41,14 @@ fn no_more_steps_run_at_once_than_the_limit_allows() {
     let ids = ["a", "b", "c", "d"];
     let turn = bench.start(&echoes(&ids.map(|id| (id, &[][..]))));
     assert_eq!(starts(&turn).count(), 2);
-    assert_eq!(starts(&bench.complete("b")).next().unwrap().step, StepIndex(2));
-    assert_eq!(starts(&bench.complete("a")).next().unwrap().step, StepIndex(3));
+    assert_eq!(
+        starts(&bench.complete("b")).next().unwrap().step,
+        StepIndex(2)
+    );
+    assert_eq!(
+        starts(&bench.complete("a")).next().unwrap().step,
+        StepIndex(3)
+    );
 }
 
 #[test]
@@ -58,7 +64,11 @@ fn a_waiting_step_holds_no_place_and_comes_back_when_one_is_free() {
     bench.wait(Duration::from_secs(2));
     let turn = bench.turn([Input::TimerFired]);
     assert_eq!(starts(&turn).count(), 0, "b has the only place");
-    assert_eq!(timer(&turn), None, "a report brings the place, no timer does");
+    assert_eq!(
+        timer(&turn),
+        None,
+        "a report brings the place, no timer does"
+    );
     let turn = bench.complete("b");
     let next = starts(&turn).next().unwrap();
     assert_eq!((next.step, next.attempt), (StepIndex(0), Attempt(2)));
@@ -72,7 +82,10 @@ fn a_step_whose_when_is_false_is_skipped_and_its_dependents_still_run() {
     );
     let mut bench = Bench::started(&plan);
     let turn = bench.complete("a");
-    assert_eq!(names(&turn), ["step_completed", "step_skipped", "step_started"]);
+    assert_eq!(
+        names(&turn),
+        ["step_completed", "step_skipped", "step_started"]
+    );
     bench.complete("c");
     assert_eq!(bench.run.status(), RunStatus::Completed);
 }
@@ -85,7 +98,10 @@ fn the_default_result_is_null_when_the_last_step_was_skipped() {
     );
     let mut bench = Bench::started(&plan);
     let turn = bench.complete("a");
-    assert_eq!(names(&turn), ["step_completed", "step_skipped", "run_completed"]);
+    assert_eq!(
+        names(&turn),
+        ["step_completed", "step_skipped", "run_completed"]
+    );
     assert_eq!(bench.run.result, Some(Json::null()));
 }
 
@@ -101,10 +117,7 @@ fn the_result_is_the_plans_output_where_it_names_one() {
 
 #[test]
 fn an_output_that_cannot_be_evaluated_fails_the_run() {
-    let mut plan = with(
-        echoes(&[("a", &[])]),
-        &[("a", json!({"when": "false"}))],
-    );
+    let mut plan = with(echoes(&[("a", &[])]), &[("a", json!({"when": "false"}))]);
     plan["output"] = json!("${steps.a.output}");
     let mut bench = Bench::empty();
     let turn = bench.start(&plan);
@@ -114,13 +127,16 @@ fn an_output_that_cannot_be_evaluated_fails_the_run() {
     );
     assert_eq!(bench.run.failure.unwrap().as_str(), "output_failed");
     assert!(bench.error().starts_with("output: "), "{}", bench.error());
-    assert_eq!(names(&bench.turn([Input::Retry])), ["run_reopened", "run_failed"]);
+    assert_eq!(
+        names(&bench.turn([Input::Retry])),
+        ["run_reopened", "run_failed"]
+    );
 }
 
 #[test]
 fn an_input_or_condition_that_cannot_be_evaluated_fails_the_step_before_it_starts() {
     let skipped = json!({"when": "false"});
-    let broken_input = json!({"input": "${steps.a.output}"});
+    let broken_input = json!({"input": {"of": "${steps.a.output}"}});
     for broken in [broken_input, json!({"when": "steps.a.output > 0"})] {
         let plan = with(
             echoes(&[("a", &[]), ("b", &["a"])]),
@@ -140,9 +156,15 @@ fn an_input_or_condition_that_cannot_be_evaluated_fails_the_step_before_it_start
 #[test]
 fn a_failed_step_lets_running_steps_end_and_nothing_new_start() {
     let mut bench = Bench::started(&echoes(&[("a", &[]), ("b", &[]), ("c", &["b"])]));
-    assert_eq!(names(&bench.fail("a", ErrorKind::Permanent)), ["step_failed"]);
+    assert_eq!(
+        names(&bench.fail("a", ErrorKind::Permanent)),
+        ["step_failed"]
+    );
     assert_eq!(bench.run.status(), RunStatus::Running);
-    assert_eq!(names(&bench.complete("b")), ["step_completed", "run_failed"]);
+    assert_eq!(
+        names(&bench.complete("b")),
+        ["step_completed", "run_failed"]
+    );
     bench.assert_steps(&[
         ("a", StepStatus::Failed),
         ("b", StepStatus::Completed),
@@ -166,7 +188,10 @@ fn a_failing_run_gives_its_waiting_steps_up() {
     bench.fail("a", ErrorKind::Transient);
     assert!(bench.run.wake_at().is_some());
     let turn = bench.fail("b", ErrorKind::Permanent);
-    assert_eq!(names(&turn), ["step_failed", "step_cancelled", "run_failed"]);
+    assert_eq!(
+        names(&turn),
+        ["step_failed", "step_cancelled", "run_failed"]
+    );
     assert_eq!(bench.run.wake_at(), None);
 }
 
@@ -260,11 +285,19 @@ fn the_kind_of_failure_decides_whether_it_is_repeated() {
     };
     for kind in [Transient, Timeout, Unavailable, Panic] {
         let mut bench = Bench::started(&echoes(&[("a", &[])]));
-        assert_eq!(names(&bench.fail("a", kind)), ["step_attempt_failed"], "{kind:?}");
+        assert_eq!(
+            names(&bench.fail("a", kind)),
+            ["step_attempt_failed"],
+            "{kind:?}"
+        );
     }
     for kind in [InvalidInput, Permanent, OutcomeUnknown, Expression, Limit] {
         let mut bench = Bench::started(&echoes(&[("a", &[])]));
-        assert_eq!(names(&bench.fail("a", kind)), ["step_failed", "run_failed"], "{kind:?}");
+        assert_eq!(
+            names(&bench.fail("a", kind)),
+            ["step_failed", "run_failed"],
+            "{kind:?}"
+        );
     }
 }
 
@@ -277,7 +310,10 @@ fn a_tool_that_says_when_to_come_back_is_left_alone_until_then() {
     };
     let input = bench.report("a", Outcome::Failed(error));
     bench.turn([input]);
-    assert_eq!(bench.run.wake_at(), Some(bench.now.after(Duration::from_secs(30))));
+    assert_eq!(
+        bench.run.wake_at(),
+        Some(bench.now.after(Duration::from_secs(30)))
+    );
 }
 
 #[test]
@@ -294,7 +330,9 @@ fn an_attempt_without_back_off_starts_in_the_same_turn() {
 
 #[test]
 fn an_at_most_once_step_of_unknown_outcome_fails_and_keeps_the_message() {
-    use ErrorKind::{InvalidInput, OutcomeUnknown, Panic, Permanent, Timeout, Transient, Unavailable};
+    use ErrorKind::{
+        InvalidInput, OutcomeUnknown, Panic, Permanent, Timeout, Transient, Unavailable,
+    };
     let plan = with(
         echoes(&[("a", &[])]),
         &[("a", json!({"delivery": "at_most_once"}))],
@@ -311,7 +349,10 @@ fn an_at_most_once_step_of_unknown_outcome_fails_and_keeps_the_message() {
         let mut bench = Bench::empty();
         let turn = bench.start(&plan);
         assert!(turn.eager);
-        assert_eq!(names(&bench.fail("a", reported)), ["step_failed", "run_failed"]);
+        assert_eq!(
+            names(&bench.fail("a", reported)),
+            ["step_failed", "run_failed"]
+        );
         let state = bench.run.step(StepIndex(0)).unwrap();
         let error = state.error.as_ref().unwrap();
         assert_eq!((error.kind, &*error.message), (kept, "no luck"));
@@ -372,7 +413,10 @@ fn an_input_over_the_payload_limit_fails_the_step_before_it_starts() {
     let mut bench = Bench::limited(limits);
     let turn = bench.start(&with(
         echoes(&[("a", &[]), ("b", &["a"])]),
-        &[("a", json!({"on_error": "continue"})), ("b", json!({"input": {}}))],
+        &[
+            ("a", json!({"on_error": "continue"})),
+            ("b", json!({"input": {}})),
+        ],
     ));
     assert_eq!(
         names(&turn),
@@ -392,21 +436,30 @@ fn an_output_that_takes_the_run_over_its_limit_fails_the_run_at_once() {
     let may_fail = json!({"on_error": "continue"});
     bench.start(&with(
         echoes(&[("a", &[]), ("b", &[]), ("c", &[])]),
-        &[("a", may_fail.clone())],
+        &[("a", may_fail)],
     ));
     bench.fail("c", ErrorKind::Transient);
     let report = bench.report("a", ok(&json!("x".repeat(1_900))));
     let turn = bench.turn([report]);
     assert_eq!(
         names(&turn),
-        ["step_failed", "step_cancelled", "step_cancelled", "run_failed"]
+        [
+            "step_failed",
+            "step_cancelled",
+            "step_cancelled",
+            "run_failed"
+        ]
     );
     assert!(turn.effects.contains(&Effect::AbortStep {
         step: StepIndex(1),
         attempt: Attempt(1)
     }));
     assert_eq!(bench.run.failure.unwrap().as_str(), "limit_exceeded");
-    assert!(bench.error().starts_with("a: run would take "), "{}", bench.error());
+    assert!(
+        bench.error().starts_with("a: run would take "),
+        "{}",
+        bench.error()
+    );
 }
 
 #[test]
@@ -418,7 +471,10 @@ fn attempts_without_end_meet_the_limit_of_the_run() {
     let mut bench = Bench::limited(limits);
     bench.start(&with(
         echoes(&[("a", &[])]),
-        &[("a", json!({"retry": {"max_attempts": 100, "initial": "0ms"}}))],
+        &[(
+            "a",
+            json!({"retry": {"max_attempts": 100, "initial": "0ms"}}),
+        )],
     ));
     let mut turns = 0;
     while bench.run.status() == RunStatus::Running {
@@ -442,7 +498,11 @@ fn a_result_over_the_payload_limit_fails_the_run() {
     bench.start(&plan);
     bench.complete("a");
     assert_eq!(bench.run.failure.unwrap().as_str(), "limit_exceeded");
-    assert!(bench.error().starts_with("output: result has "), "{}", bench.error());
+    assert!(
+        bench.error().starts_with("output: result has "),
+        "{}",
+        bench.error()
+    );
 }
 
 #[test]

@@ -6,9 +6,15 @@ use super::*;
 fn a_plan_is_accepted_started_and_run_to_its_end() {
     let mut bench = Bench::empty();
     let turn = bench.start(&echoes(&[("a", &[]), ("b", &["a"])]));
-    assert_eq!(names(&turn), ["run_accepted", "run_started", "step_started"]);
+    assert_eq!(
+        names(&turn),
+        ["run_accepted", "run_started", "step_started"]
+    );
     assert!(turn.eager);
-    assert_eq!(names(&bench.complete("a")), ["step_completed", "step_started"]);
+    assert_eq!(
+        names(&bench.complete("a")),
+        ["step_completed", "step_started"]
+    );
     let turn = bench.complete("b");
     assert_eq!(names(&turn), ["step_completed", "run_completed"]);
     assert_eq!(bench.run.status(), RunStatus::Completed);
@@ -40,7 +46,12 @@ fn a_prompt_whose_plan_comes_in_the_same_turn_asks_for_none() {
         names(&turn),
         ["run_accepted", "run_planned", "run_started", "step_started"]
     );
-    assert!(!turn.effects.iter().any(|effect| matches!(effect, Effect::MakePlan { .. })));
+    assert!(
+        !turn
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::MakePlan { .. }))
+    );
 }
 
 #[test]
@@ -59,8 +70,14 @@ fn a_slot_is_not_remembered_over_a_crash() {
     let mut bench = Bench::empty();
     bench.turn([submit_prompt("go"), Input::Start]);
     assert_eq!(names(&bench.crash()), Vec::<&str>::new());
-    assert_eq!(names(&bench.turn([Input::Planned(Ok(plan))])), ["run_planned"]);
-    assert_eq!(names(&bench.turn([Input::Start])), ["run_started", "step_started"]);
+    assert_eq!(
+        names(&bench.turn([Input::Planned(Ok(plan))])),
+        ["run_planned"]
+    );
+    assert_eq!(
+        names(&bench.turn([Input::Start])),
+        ["run_started", "step_started"]
+    );
 }
 
 #[test]
@@ -115,7 +132,10 @@ fn a_run_with_neither_prompt_nor_plan_ends_in_every_round() {
         plan: None,
     }))]);
     assert_eq!(bench.run.status(), RunStatus::Failed);
-    assert_eq!(names(&bench.turn([Input::Retry])), ["run_reopened", "run_failed"]);
+    assert_eq!(
+        names(&bench.turn([Input::Retry])),
+        ["run_reopened", "run_failed"]
+    );
 }
 
 #[test]

@@ -144,7 +144,10 @@ fn a_timer_that_fires_late_is_nobodys_mistake() {
     table(
         "timer",
         || Input::TimerFired,
-        &PHASES[1..].iter().map(|phase| (*phase, nothing)).collect::<Vec<_>>(),
+        &PHASES[1..]
+            .iter()
+            .map(|phase| (*phase, nothing))
+            .collect::<Vec<_>>(),
     );
 }
 

@@ -6,7 +6,7 @@ use super::*;
 fn labelled() -> Bench {
     let plan = load(&with(
         json!({"final_goal": "two echoes", "steps": echoes(&[("a", &[]), ("b", &["a"])])["steps"]}),
-        &[("b", json!({"input": "${steps.a.output}"}))],
+        &[("b", json!({"input": {"of": "${steps.a.output}"}}))],
     ));
     let mut bench = Bench::empty();
     let mut accepted = accepted(Some("say it twice"), Some(&plan));
@@ -40,7 +40,7 @@ fn a_run_looks_as_the_contract_says() {
                     {"step_number": 1, "id": "a", "tool_name": "echo", "tool_input": {"from": "a"},
                      "depends_on": [], "reasoning": null},
                     {"step_number": 2, "id": "b", "tool_name": "echo",
-                     "tool_input": "${steps.a.output}", "depends_on": ["a"], "reasoning": null},
+                     "tool_input": {"of": "${steps.a.output}"}, "depends_on": ["a"], "reasoning": null},
                 ],
             },
             "execution_log": [
@@ -48,7 +48,7 @@ fn a_run_looks_as_the_contract_says() {
                  "status": "completed", "success": true, "output": {"by": "a"}, "error": null,
                  "attempts": 1, "duration_ms": 1.5, "started_at": "1970-01-01T00:00:01.000000Z",
                  "completed_at": "1970-01-01T00:00:01.002000Z"},
-                {"step_number": 2, "id": "b", "tool_name": "echo", "tool_input": {"by": "a"},
+                {"step_number": 2, "id": "b", "tool_name": "echo", "tool_input": {"of": {"by": "a"}},
                  "status": "running", "success": false, "output": null, "error": null,
                  "attempts": 1, "duration_ms": null, "started_at": "1970-01-01T00:00:01.002000Z",
                  "completed_at": null},
@@ -72,7 +72,10 @@ fn a_run_without_a_plan_has_none_and_an_empty_log() {
     assert_eq!(view["plan"], Value::Null);
     assert_eq!(view["execution_log"], json!([]));
     assert_eq!(view["labels"], json!({}));
-    assert_eq!((&view["status"], &view["error"]), (&json!("failed"), &json!("no")));
+    assert_eq!(
+        (&view["status"], &view["error"]),
+        (&json!("failed"), &json!("no"))
+    );
     assert_eq!(view["started_at"], Value::Null);
 }
 
@@ -87,7 +90,10 @@ fn the_log_holds_only_the_steps_that_started() {
     let view = serde_json::to_value(run_view(&bench.run, "n")).unwrap();
     let log = view["execution_log"].as_array().unwrap();
     assert_eq!(log.len(), 1);
-    assert_eq!((&log[0]["id"], &log[0]["error"]), (&json!("b"), &json!("no luck")));
+    assert_eq!(
+        (&log[0]["id"], &log[0]["error"]),
+        (&json!("b"), &json!("no luck"))
+    );
     assert_eq!(log[0]["success"], json!(false));
 }
 
@@ -110,7 +116,9 @@ fn events(bench: &Bench) -> Vec<Value> {
         let keys: Vec<&String> = view.as_object().unwrap().keys().collect();
         assert_eq!(
             keys,
-            ["at", "attempt", "data", "round", "run_id", "seq", "step", "type"]
+            [
+                "at", "attempt", "data", "round", "run_id", "seq", "step", "type"
+            ]
         );
         assert_eq!(view["type"], record.event.name());
         assert_eq!(view["seq"], record.seq.0);
@@ -145,10 +153,16 @@ fn each_event_carries_its_payload_and_its_round() {
     let events = events(&bench);
     let find = |name: &str| events.iter().find(|event| event["type"] == name).unwrap();
     assert_eq!(find("run_accepted")["data"]["prompt"], "say it twice");
-    assert_eq!(find("run_accepted")["data"]["labels"], json!({"team": "red"}));
+    assert_eq!(
+        find("run_accepted")["data"]["labels"],
+        json!({"team": "red"})
+    );
     assert_eq!(find("run_accepted")["step"], Value::Null);
     assert_eq!(find("run_accepted")["attempt"], Value::Null);
-    assert_eq!(find("step_started")["data"], json!({"input": {"from": "a"}}));
+    assert_eq!(
+        find("step_started")["data"],
+        json!({"input": {"from": "a"}})
+    );
     let attempt_failed = &find("step_attempt_failed")["data"];
     assert_eq!(
         attempt_failed["error"],
