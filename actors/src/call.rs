@@ -1,0 +1,113 @@
+//! One call of a tool, from the check of its input to the report to its breaker; the same for a
+//! step's attempt and for a dry run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crane_core::breaker::CallOutcome;
+use crane_core::tool::{ErrorKind, ToolError};
+use serde_json::Value;
+
+use crate::gate::Gate;
+use crate::kernel::Kernel;
+use crate::tool::{CallContext, Origin};
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) result: Result<Value, ToolError>,
+    /// Time inside the tool; zero when it was not called.
+    pub(crate) took: Duration,
+}
+
+impl Called {
+    fn refused(error: ToolError) -> Self {
+        Self {
+            result: Err(error),
+            took: Duration::ZERO,
+        }
+    }
+}
+
+/// Checks the input, waits for a permit, calls the tool within `timeout`, reports the outcome.
+pub(crate) async fn call(
+    kernel: &Kernel,
+    gate: &Arc<Gate>,
+    input: Value,
+    origin: Option<Origin>,
+    trace_id: Option<Arc<str>>,
+    timeout: Option<Duration>,
+) -> Called {
+    if !gate.schema().accepts(&input) {
+        gate.metrics.rejected("invalid_input");
+        return Called::refused(ToolError::invalid_input(describe(gate, &input)));
+    }
+    let permit = match gate.acquire(&kernel.clock).await {
+        Ok(permit) => permit,
+        Err(error) => return Called::refused(error),
+    };
+    let context = CallContext {
+        origin,
+        store: kernel.store.clone(),
+        now: kernel.clock.now(),
+        trace_id,
+    };
+    let timeout = timeout.unwrap_or(gate.spec().timeout);
+    let future = gate.tool().call(input, context);
+    let result = match tokio::time::timeout(timeout, future).await {
+        Ok(result) => result,
+        Err(_) => {
+            kernel.metrics.timeouts.increment(1);
+            Err(ToolError::new(
+                ErrorKind::Timeout,
+                format!("no answer within {timeout:?}"),
+            ))
+        }
+    };
+    let took = permit.finish(outcome_for_breaker(&result));
+    let calls = match &result {
+        Ok(_) => &gate.metrics.calls_ok,
+        Err(_) => &gate.metrics.calls_failed,
+    };
+    calls.increment(1);
+    gate.metrics.duration.record(took);
+    Called { result, took }
+}
+
+/// What a result says about the health of the tool: an answer that blames the caller says it is
+/// healthy.
+fn outcome_for_breaker(result: &Result<Value, ToolError>) -> CallOutcome {
+    let Err(error) = result else {
+        return CallOutcome::Success;
+    };
+    match error.kind {
+        ErrorKind::InvalidInput
+        | ErrorKind::Permanent
+        | ErrorKind::Expression
+        | ErrorKind::Limit => CallOutcome::Ignored,
+        ErrorKind::Transient
+        | ErrorKind::Timeout
+        | ErrorKind::Unavailable
+        | ErrorKind::Panic
+        | ErrorKind::OutcomeUnknown => CallOutcome::Failure {
+            retry_after: error.retry_after,
+        },
+    }
+}
+
+fn describe(gate: &Gate, input: &Value) -> String {
+    let findings: Vec<String> = gate
+        .schema()
+        .findings(input)
+        .into_iter()
+        .map(|(path, message)| match path.as_str() {
+            "" => message,
+            path => format!("{path}: {message}"),
+        })
+        .collect();
+    format!(
+        "invalid input for {}: {}",
+        gate.spec().name,
+        findings.join("; ")
+    )
+}

@@ -1,0 +1,81 @@
+//! Tells followers of a run that events have become durable.
+//!
+//! The hub carries batches to whoever listens and forgets them: the store is the truth, and a
+//! follower that fell behind reads what it missed from there ([`crate::follow`]). With no
+//! follower at all, publishing is one atomic load.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crane_core::{Record, RunId};
+use tokio::sync::broadcast;
+
+/// Batches a follower may lag behind before it must read from the store.
+const BACKLOG: usize = 128;
+
+/// A batch of durable events of one run.
+pub(crate) type Batch = Arc<[Record]>;
+
+/// Followers by run.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    followers: AtomicUsize,
+    runs: Mutex<HashMap<RunId, broadcast::Sender<Batch>>>,
+}
+
+impl Hub {
+    /// Whether anybody follows any run.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.followers.load(Ordering::Acquire) > 0
+    }
+
+    /// Hands a batch to the followers of `run`.
+    pub(crate) fn publish(&self, run: RunId, records: Vec<Record>) {
+        let sender = {
+            let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            runs.get(&run).cloned()
+        };
+        if let Some(sender) = sender {
+            // No receiver any more: its subscription is about to be dropped.
+            let _ = sender.send(records.into());
+        }
+    }
+
+    /// Follows a run from now on.
+    pub(crate) fn subscribe(self: &Arc<Self>, run: RunId) -> Subscription {
+        self.followers.fetch_add(1, Ordering::AcqRel);
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = runs
+            .entry(run)
+            .or_insert_with(|| broadcast::channel(BACKLOG).0)
+            .subscribe();
+        Subscription {
+            hub: self.clone(),
+            run,
+            receiver,
+        }
+    }
+}
+
+/// One follower's end.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    hub: Arc<Hub>,
+    run: RunId,
+    pub(crate) receiver: broadcast::Receiver<Batch>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut runs = self.hub.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        // This receiver still counts itself.
+        if runs
+            .get(&self.run)
+            .is_some_and(|sender| sender.receiver_count() <= 1)
+        {
+            runs.remove(&self.run);
+        }
+        self.hub.followers.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,142 @@
+//! What every actor of a node shares: the store, the clock, the tools, the limits, the metrics.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crane_core::ids::SHARD_COUNT;
+use crane_core::run::FoldError;
+use crane_core::{Epoch, Limits, Run, RunId, ShardId};
+use crane_store::{Fence, RunImage, RunStore, codec};
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::hub::Hub;
+use crate::metrics::RuntimeMetrics;
+use crate::planner::Planner;
+use crate::plans::PlanCache;
+use crate::registry::Registry;
+
+/// See the module.
+pub(crate) struct Kernel {
+    pub(crate) store: Arc<dyn RunStore>,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    pub(crate) tools: Arc<Registry>,
+    pub(crate) planner: Arc<dyn Planner>,
+    pub(crate) plans: PlanCache,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) metrics: RuntimeMetrics,
+    /// One permit for each run that has an actor.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Accepted runs that wait for a slot.
+    pub(crate) pending: AtomicUsize,
+    /// Set when the node is going down: no step starts any more.
+    pub(crate) draining: AtomicBool,
+    epochs: OnceLock<Box<[AtomicU64]>>,
+}
+
+/// Why a stored run could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Store(#[from] crane_store::Error),
+    #[error("the stored events of run {run} do not fold: {source}")]
+    Fold { run: RunId, source: FoldError },
+}
+
+impl Kernel {
+    pub(crate) fn new(
+        store: Arc<dyn RunStore>,
+        clock: Clock,
+        limits: Limits,
+        tools: Arc<Registry>,
+        planner: Arc<dyn Planner>,
+    ) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(limits.active_runs)),
+            store,
+            clock,
+            limits,
+            tools,
+            planner,
+            plans: PlanCache::default(),
+            hub: Arc::default(),
+            metrics: RuntimeMetrics::new(),
+            pending: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            epochs: OnceLock::new(),
+        }
+    }
+
+    /// The epoch in which this node owns a shard.
+    pub(crate) fn epoch(&self, shard: ShardId) -> Epoch {
+        Epoch(self.epochs()[usize::from(shard.0)].load(Ordering::Acquire))
+    }
+
+    /// Remembers what was acquired.
+    pub(crate) fn own(&self, fences: &[Fence]) {
+        for fence in fences {
+            self.epochs()[usize::from(fence.shard.0)].store(fence.epoch.0, Ordering::Release);
+        }
+    }
+
+    /// What this node owns.
+    pub(crate) fn fences(&self) -> Vec<Fence> {
+        (0..SHARD_COUNT)
+            .map(ShardId)
+            .map(|shard| Fence {
+                shard,
+                epoch: self.epoch(shard),
+            })
+            .filter(|fence| fence.epoch != Epoch(0))
+            .collect()
+    }
+
+    fn epochs(&self) -> &[AtomicU64] {
+        self.epochs
+            .get_or_init(|| (0..SHARD_COUNT).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// The run as its durable events make it.
+    pub(crate) async fn load(&self, run: RunId) -> Result<Option<Run>, LoadError> {
+        match self.store.load(run).await? {
+            Some(image) => self.fold(&image).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The fold of a stored run.
+    pub(crate) fn fold(&self, image: &RunImage) -> Result<Run, LoadError> {
+        let records = codec::decode(&image.events)?;
+        Run::fold(image.run, &records, |source| self.plans.load(source)).map_err(|source| {
+            LoadError::Fold {
+                run: image.run,
+                source,
+            }
+        })
+    }
+
+    /// Runs work that answers by a message, outside any actor's mailbox. A panic ends the work
+    /// alone; whoever waits for its answer sees the channel closed.
+    pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "short work of an actor that must not block its mailbox; it reports back"
+        )]
+        tokio::spawn(work);
+    }
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel")
+            .field("store", &self.store)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,228 @@
+//! A run actor: carries out the turns of one run.
+//!
+//! ```text
+//!   input ──> queue ──> turn: decide + apply ──> append (one batch) ──┐
+//!               ^                                                     │ durable
+//!               └── step ended, timer, cancel ... <── effects, replies, publish <──┘
+//! ```
+//!
+//! At most one eager batch is in flight; what arrives meanwhile rides in the next. A lazy batch
+//! (design: the one exception) has its effects carried out at once and rides with the next eager
+//! one. Nobody sees state that is not durable: replies wait, and events are published, only after
+//! the store's acknowledgement. On an append error the actor dies and its shard reloads the run.
+
+mod effects;
+mod turn;
+
+pub(crate) use effects::check as check_planned;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crane_core::run::{Effect, Input, Rejected};
+use crane_core::{Attempt, Record, Run, Seq, StepIndex};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+
+use crate::kernel::Kernel;
+use crate::mailbox::{Mail, Mailbox};
+use crate::metrics::ActorKind;
+use crate::shard::ShardMsg;
+use crate::step;
+use crate::submit::SubmitError;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct RunActor;
+
+/// What a run actor is told.
+#[derive(Debug)]
+pub(crate) enum RunMsg {
+    /// Something arrived for the run.
+    Input(Queued),
+    /// A batch up to this event is durable, or was refused.
+    Durable(Seq, Result<(), crane_store::Error>),
+    /// Stop if there is nothing to do until the next timer.
+    Passivate,
+    /// The node is going down: start no step, stop when none is running.
+    Drain,
+    /// Tell how the run stands, once that is durable.
+    Describe(oneshot::Sender<Run>),
+    /// Panic, for tests of supervision.
+    #[cfg(test)]
+    Panic,
+}
+
+/// An input and who waits for its verdict.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) input: Input,
+    pub(crate) reply: Reply,
+}
+
+impl Queued {
+    pub(crate) fn silent(input: Input) -> Self {
+        Self {
+            input,
+            reply: Reply::None,
+        }
+    }
+}
+
+/// Who waits for the verdict on an input; answered once it is durable.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Nobody.
+    None,
+    /// Somebody who asked for a change.
+    Verdict(oneshot::Sender<Result<Run, Rejected>>),
+    /// Somebody who submitted the run.
+    Accepted(oneshot::Sender<Result<Run, SubmitError>>),
+}
+
+/// What a run actor is given.
+#[derive(Debug)]
+pub(crate) struct RunArgs {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) shard: Mailbox<ShardMsg>,
+    pub(crate) run: Run,
+    pub(crate) inputs: VecDeque<Queued>,
+    /// Whoever waits for the end since the submission.
+    pub(crate) watcher: Option<oneshot::Sender<Run>>,
+}
+
+/// A batch that is on its way to the disk.
+#[derive(Debug)]
+struct InFlight {
+    seq: Seq,
+    records: Vec<Record>,
+    effects: Vec<Effect>,
+    replies: Vec<(Reply, Result<(), Rejected>)>,
+}
+
+/// The state of a run actor.
+#[derive(Debug)]
+pub(crate) struct RunState {
+    kernel: Arc<Kernel>,
+    shard: Mailbox<ShardMsg>,
+    /// This actor's own mailbox, for those who answer it.
+    me: Mailbox<RunMsg>,
+    run: Run,
+    queue: VecDeque<Queued>,
+    /// The eager batch in flight.
+    in_flight: Option<InFlight>,
+    /// Lazy batches in flight: published when durable, waited for by nobody.
+    lazy: VecDeque<(Seq, Vec<Record>)>,
+    steps: HashMap<ActorId, Running>,
+    describers: Vec<oneshot::Sender<Run>>,
+    watcher: Option<oneshot::Sender<Run>>,
+    /// Set once the actor was asked to stop or its run has ended.
+    stopping: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    step: StepIndex,
+    attempt: Attempt,
+    cell: ActorCell,
+}
+
+impl RunState {
+    /// Whether nothing is under way.
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_none()
+            && self.queue.is_empty()
+            && self.lazy.is_empty()
+            && self.steps.is_empty()
+    }
+}
+
+impl Actor for RunActor {
+    type Msg = Mail<RunMsg>;
+    type State = RunState;
+    type Arguments = RunArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Mail<RunMsg>>,
+        args: RunArgs,
+    ) -> Result<RunState, ActorProcessingErr> {
+        let metrics = args.kernel.metrics.kind(ActorKind::Run);
+        metrics.spawned();
+        Ok(RunState {
+            me: Mailbox::new(myself, &metrics.mailbox),
+            kernel: args.kernel,
+            shard: args.shard,
+            run: args.run,
+            queue: args.inputs,
+            in_flight: None,
+            lazy: VecDeque::new(),
+            steps: HashMap::new(),
+            describers: Vec::new(),
+            watcher: args.watcher,
+            stopping: false,
+        })
+    }
+
+    async fn post_start(
+        &self,
+        _myself: ActorRef<Mail<RunMsg>>,
+        state: &mut RunState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.proceed().await
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Mail<RunMsg>>,
+        mail: Mail<RunMsg>,
+        state: &mut RunState,
+    ) -> Result<(), ActorProcessingErr> {
+        let kernel = state.kernel.clone();
+        let _timer = kernel.metrics.kind(ActorKind::Run).time();
+        match mail.message {
+            RunMsg::Input(queued) => state.queue.push_back(queued),
+            RunMsg::Durable(seq, result) => state.durable(seq, result).await?,
+            RunMsg::Passivate => {
+                state.passivate();
+                return Ok(());
+            }
+            RunMsg::Drain => {}
+            RunMsg::Describe(describer) => state.describers.push(describer),
+            #[cfg(test)]
+            RunMsg::Panic => panic!("asked to panic"),
+        }
+        state.proceed().await
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Mail<RunMsg>>,
+        event: SupervisionEvent,
+        state: &mut RunState,
+    ) -> Result<(), ActorProcessingErr> {
+        let (cell, report) = match event {
+            SupervisionEvent::ActorTerminated(cell, boxed, _) => {
+                let report = boxed
+                    .and_then(|mut boxed| boxed.take::<step::StepState>().ok())
+                    .and_then(|step| step.report);
+                (cell, report)
+            }
+            SupervisionEvent::ActorFailed(cell, error) => {
+                state
+                    .kernel
+                    .metrics
+                    .kind(ActorKind::Step)
+                    .failures
+                    .increment(1);
+                (cell, Some(step::report_of_panic(&error.to_string())))
+            }
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ProcessGroupChanged(_)
+            | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
+        };
+        state.kernel.metrics.kind(ActorKind::Step).stopped();
+        state.step_ended(cell.get_id(), report);
+        state.proceed().await
+    }
+}

@@ -1,0 +1,242 @@
+//! The turn: queued inputs become one batch of events.
+
+use std::collections::VecDeque;
+
+use crane_core::run::{Input, Outcome, Rejected};
+use crane_core::{Limits, Run, RunStatus, Seq, limits};
+use crane_store::{Append, Error, Write};
+use ractor::{ActorId, ActorProcessingErr};
+
+use super::{InFlight, Queued, Reply, RunMsg, RunState};
+use crate::shard::ShardMsg;
+use crate::step::Report;
+use crate::submit::SubmitError;
+
+impl RunState {
+    /// Takes turns as long as there is something to decide and nothing eager in flight.
+    pub(super) async fn proceed(&mut self) -> Result<(), ActorProcessingErr> {
+        while self.in_flight.is_none() && !self.queue.is_empty() && !self.stopping {
+            self.describe();
+            self.take_turn().await?;
+        }
+        self.describe();
+        self.rest();
+        Ok(())
+    }
+
+    async fn take_turn(&mut self) -> Result<(), ActorProcessingErr> {
+        let count = self.queue.len().min(limits::TURN_INPUTS);
+        let mut replies = Vec::with_capacity(count);
+        let mut inputs = Vec::with_capacity(count);
+        for Queued { input, reply } in self.queue.drain(..count) {
+            inputs.push(input);
+            replies.push(reply);
+        }
+        let now = self.kernel.clock.now();
+        let draining;
+        let limits = if self.kernel.is_draining() {
+            draining = Limits {
+                parallel_steps: 0,
+                ..self.kernel.limits.clone()
+            };
+            &draining
+        } else {
+            &self.kernel.limits
+        };
+        let (turn, verdicts) = self.run.turn(inputs, now, limits);
+        let mut replies: Vec<(Reply, Result<(), Rejected>)> =
+            replies.into_iter().zip(verdicts).collect();
+        replies.retain(|(reply, _)| !matches!(reply, Reply::None));
+
+        let Some(last) = turn.records.last() else {
+            self.answer(replies);
+            return self.carry_out(turn.effects).await;
+        };
+        let seq = last.seq;
+        let epoch = self.kernel.epoch(self.run.id.shard());
+        let append = Append::new(epoch, &self.run, &turn.records, turn.eager);
+        let me = self.me.clone();
+        self.kernel.store.submit(
+            Write::Append(append),
+            // The actor may have been killed meanwhile; the events count all the same.
+            Box::new(move |result| me.send(RunMsg::Durable(seq, result))),
+        );
+        if turn.eager {
+            self.in_flight = Some(InFlight {
+                seq,
+                records: turn.records,
+                effects: turn.effects,
+                replies,
+            });
+            return Ok(());
+        }
+        self.lazy.push_back((seq, turn.records));
+        self.answer(replies);
+        self.carry_out(turn.effects).await
+    }
+
+    /// The store's word on a batch.
+    pub(super) async fn durable(
+        &mut self,
+        seq: Seq,
+        result: Result<(), Error>,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Err(error) = result {
+            return self.refused(error);
+        }
+        while self.lazy.front().is_some_and(|(upto, _)| *upto <= seq) {
+            if let Some((_, records)) = self.lazy.pop_front() {
+                self.publish(records);
+            }
+        }
+        let Some(batch) = self.in_flight.take_if(|batch| batch.seq == seq) else {
+            return Ok(());
+        };
+        self.publish(batch.records);
+        self.answer(batch.replies);
+        self.carry_out(batch.effects).await
+    }
+
+    fn refused(&mut self, error: Error) -> Result<(), ActorProcessingErr> {
+        let replies = self.in_flight.take().map(|batch| batch.replies);
+        let created = replies
+            .into_iter()
+            .flatten()
+            .find_map(|(reply, _)| match reply {
+                Reply::Accepted(sender) => Some(sender),
+                Reply::None | Reply::Verdict(_) => None,
+            });
+        if let Some(sender) = created {
+            // The run does not exist (or is somebody else's): nothing to restore.
+            let refusal = match error {
+                Error::Conflict { .. } => SubmitError::Exists(self.run.id),
+                error => SubmitError::Store(error),
+            };
+            let _ = sender.send(Err(refusal));
+            self.stop();
+            return Ok(());
+        }
+        Err(format!("append of run {} was refused: {error}", self.run.id).into())
+    }
+
+    pub(super) fn answer(&self, replies: Vec<(Reply, Result<(), Rejected>)>) {
+        for (reply, verdict) in replies {
+            match reply {
+                Reply::None => {}
+                // Whoever asked may have gone; that cancels nothing.
+                Reply::Verdict(sender) => {
+                    drop(sender.send(verdict.map(|()| self.run.clone())));
+                }
+                Reply::Accepted(sender) => {
+                    let answer = verdict
+                        .map(|()| self.run.clone())
+                        .map_err(|_| SubmitError::Exists(self.run.id));
+                    drop(sender.send(answer));
+                }
+            }
+        }
+    }
+
+    /// A step actor has ended, with its report or without.
+    pub(super) fn step_ended(&mut self, actor: ActorId, report: Option<Report>) {
+        let Some(running) = self.steps.remove(&actor) else {
+            return;
+        };
+        let report = report.unwrap_or(Report {
+            outcome: Outcome::Aborted,
+            duration_us: 0,
+        });
+        self.queue.push_back(Queued::silent(Input::StepReported {
+            step: running.step,
+            attempt: running.attempt,
+            outcome: report.outcome,
+            duration_us: report.duration_us,
+        }));
+    }
+
+    /// Answers those who want to know how the run stands, if that is durable.
+    fn describe(&mut self) {
+        if self.in_flight.is_none() && self.lazy.is_empty() {
+            for describer in self.describers.drain(..) {
+                let _ = describer.send(self.run.clone());
+            }
+        }
+    }
+
+    /// Offers to stop when nothing can happen for a while.
+    fn rest(&mut self) {
+        if self.stopping || !self.is_idle() {
+            return;
+        }
+        if self.kernel.is_draining() {
+            self.stop();
+            return;
+        }
+        let wait = self
+            .run
+            .wake_at()
+            .map(|at| at.since(self.kernel.clock.now()));
+        if self.run.status() == RunStatus::Waiting
+            && wait.is_some_and(|wait| wait >= limits::PASSIVATE_AFTER)
+        {
+            self.shard.send(ShardMsg::Idle(self.run.id));
+        }
+    }
+
+    /// The shard asks to stop; it buffers what arrives from now on.
+    pub(super) fn passivate(&mut self) {
+        if self.stopping {
+            return;
+        }
+        if self.is_idle() {
+            self.stop();
+        } else {
+            self.shard.send(ShardMsg::Busy(self.run.id));
+        }
+    }
+
+    /// Ends the actor of an ended run: refuses what is still queued, tells who waits.
+    pub(super) fn close(&mut self) {
+        if !self.run.status().is_ended() {
+            return;
+        }
+        let took = self
+            .run
+            .completed_at
+            .unwrap_or_default()
+            .since(self.run.created_at);
+        self.kernel.metrics.finished(self.run.status(), took);
+        self.log_end();
+        self.describe();
+        if let Some(watcher) = self.watcher.take() {
+            // Whoever waited may have gone.
+            let _ = watcher.send(self.run.clone());
+        }
+        self.queue = VecDeque::new();
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.me.actor().stop(None);
+    }
+
+    fn log_end(&self) {
+        let Run {
+            id, error, round, ..
+        } = &self.run;
+        let trace_id = self
+            .run
+            .accepted
+            .as_ref()
+            .and_then(|a| a.trace_id.as_deref());
+        match self.run.status() {
+            RunStatus::Failed => {
+                tracing::info!(run_id = %id, trace_id, %round, error = error.as_deref(), "run failed");
+            }
+            status => {
+                tracing::debug!(run_id = %id, trace_id, %round, status = status.as_str(), "run ended");
+            }
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! The typed handle of a node's supervision tree; it hides the actors from callers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crane_core::breaker::{self, Mode, Snapshot};
+use crane_core::ids::SHARD_COUNT;
+use crane_core::run::{Input, Rejected};
+use crane_core::tool::{ToolError, ToolSpec};
+use crane_core::{Limits, Run, RunId, RunStatus, Seq, ShardId};
+use crane_store::{Filter, Listing, Page, RunStore};
+use ractor::{Actor, ActorRef};
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+
+use crate::clock::Clock;
+use crate::follow::Follower;
+use crate::kernel::{Kernel, LoadError};
+use crate::metrics::RuntimeMetrics;
+use crate::planner::Planner;
+use crate::registry::{self, Registry};
+use crate::run::{Queued, Reply};
+use crate::shard::ShardMsg;
+use crate::submit::{self, Request, Submit, SubmitError, Submitted};
+use crate::supervisor::{NodeArgs, NodeMsg, NodeSupervisor, Shards, unfinished_by_shard};
+use crate::tool::Tool;
+use crate::{breaker_rows, call};
+
+/// How often a question is put again to a run whose actor has just ended.
+const TRIES: u32 = 20;
+/// Pause between two of them.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Which unfinished runs of the store a node takes up when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Restore {
+    /// All of them.
+    #[default]
+    All,
+    /// None by itself; [`Runtime::resume`] takes up single ones.
+    None,
+}
+
+/// What a node is made of.
+pub struct Options {
+    /// Where runs are kept.
+    pub store: Arc<dyn RunStore>,
+    /// The tools.
+    pub tools: Vec<Arc<dyn Tool>>,
+    /// Makes plans of prompts.
+    pub planner: Arc<dyn Planner>,
+    /// The bounds.
+    pub limits: Limits,
+    /// The time of day.
+    pub clock: Clock,
+    /// What to take up at the start.
+    pub restore: Restore,
+    /// Number of shard actors; twice the cores is a good choice.
+    pub shards: usize,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("restore", &self.restore)
+            .field("shards", &self.shards)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tools cannot be used together.
+    #[error(transparent)]
+    Tools(#[from] registry::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] crane_store::Error),
+    /// An actor did not start.
+    #[error("the supervision tree did not start: {0}")]
+    Actors(String),
+}
+
+/// Why a run could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crane_store::Error),
+    /// What is stored makes no run.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<LoadError> for ReadError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Store(error) => Self::Store(error),
+            LoadError::Fold { .. } => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Why a run was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such run.
+    #[error("run not found: {0}")]
+    NotFound(RunId),
+    /// The run is not in a state for it.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// No answer; the change may or may not have been made.
+    #[error("no answer from run {0}; the change may or may not have been made")]
+    Lost(RunId),
+    /// Reading the run failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// A tool as operators see it.
+#[derive(Clone, Debug)]
+pub struct ToolView {
+    /// What the tool declares.
+    pub spec: ToolSpec,
+    /// Where its breaker stands, its counts and last transitions.
+    pub breaker: Snapshot,
+}
+
+/// How a dry run of a tool ended.
+#[derive(Debug)]
+pub struct Tried {
+    /// What the tool returned.
+    pub result: Result<Value, ToolError>,
+    /// Time inside the tool.
+    pub took: Duration,
+}
+
+/// A running node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    kernel: Arc<Kernel>,
+    shards: Arc<Shards>,
+    node: ActorRef<NodeMsg>,
+    fatal: watch::Receiver<Option<Arc<str>>>,
+    unfinished: usize,
+}
+
+impl Runtime {
+    /// Starts the supervision tree and takes up unfinished runs.
+    ///
+    /// # Errors
+    /// Tools that cannot be used together, or a store that cannot be read or owned.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let registry = Arc::new(Registry::new(options.tools)?);
+        let kernel = Arc::new(Kernel::new(
+            options.store,
+            options.clock,
+            options.limits,
+            registry,
+            options.planner,
+        ));
+        let all = (0..SHARD_COUNT).map(ShardId).collect();
+        kernel.own(&kernel.store.acquire(all).await?);
+        restore_breakers(&kernel).await?;
+        let shards = Arc::new(Shards::new(options.shards));
+        let mut unfinished = unfinished_by_shard(&kernel, shards.count()).await?;
+        let count = unfinished.iter().map(Vec::len).sum();
+        if options.restore == Restore::None {
+            unfinished = vec![Vec::new(); shards.count()];
+        }
+        let (fatal_sender, fatal) = watch::channel(None);
+        let (started, start) = oneshot::channel();
+        let args = NodeArgs {
+            kernel: kernel.clone(),
+            shards: shards.clone(),
+            unfinished,
+            fatal: fatal_sender,
+            started,
+        };
+        let (node, _) = NodeSupervisor::spawn(None, NodeSupervisor, args)
+            .await
+            .map_err(|error| StartError::Actors(error.to_string()))?;
+        start
+            .await
+            .map_err(|_| StartError::Actors("a child failed to start".to_owned()))?;
+        Ok(Self {
+            kernel,
+            shards,
+            node,
+            fatal,
+            unfinished: count,
+        })
+    }
+
+    /// How many unfinished runs the store held at the start.
+    pub fn unfinished_at_start(&self) -> usize {
+        self.unfinished
+    }
+
+    /// Checks and accepts a run; it is durable when this returns. With `watch`, the answer can be
+    /// waited on for the run's end.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; a refused request has left no trace and used up no key.
+    pub async fn submit(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
+        let id = match &request.key {
+            Some(key) => RunId::from_key(&request.tenant, key),
+            None => self.new_id(),
+        };
+        let keyed = request.key.is_some();
+        let checked = submit::check(&self.kernel, request).await?;
+        let hash = checked.submission.accepted.request_hash;
+        if keyed && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
+            return self.known(run, hash);
+        }
+        if let Some(error) = self.kernel.store.refusing() {
+            RuntimeMetrics::rejected("disk_reserve");
+            return Err(error.into());
+        }
+        let (reply, answer) = oneshot::channel();
+        let (watcher, end) = if watch {
+            let (sender, receiver) = oneshot::channel();
+            (Some(sender), Some(receiver))
+        } else {
+            (None, None)
+        };
+        self.send(
+            id,
+            ShardMsg::Submit(Box::new(Submit {
+                run: id,
+                submission: Box::new(checked.submission),
+                planned: checked.planned,
+                reply,
+                watcher,
+            })),
+        );
+        match answer.await.unwrap_or(Err(SubmitError::Lost)) {
+            Ok(run) => {
+                self.kernel.metrics.submitted.increment(1);
+                Ok(Submitted {
+                    run,
+                    created: true,
+                    end,
+                })
+            }
+            Err(SubmitError::Exists(_)) => {
+                let run = self.described(id).await?;
+                self.known(run, hash)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The answer to a request whose run exists.
+    fn known(&self, run: Run, hash: Option<u128>) -> Result<Submitted, SubmitError> {
+        let stored = run.accepted.as_ref().and_then(|a| a.request_hash);
+        if stored != hash {
+            return Err(SubmitError::KeyReused(run.id));
+        }
+        self.kernel.metrics.deduplicated.increment(1);
+        Ok(Submitted {
+            run,
+            created: false,
+            end: None,
+        })
+    }
+
+    /// A run that another request is creating right now, once it is durable.
+    async fn described(&self, id: RunId) -> Result<Run, SubmitError> {
+        for _ in 0..TRIES {
+            let (sender, answer) = oneshot::channel();
+            self.send(id, ShardMsg::Describe(id, sender));
+            if let Ok(run) = answer.await {
+                return Ok(run);
+            }
+            if let Some(run) = self.load(id).await.map_err(read_to_submit)? {
+                return Ok(run);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(SubmitError::Lost)
+    }
+
+    /// Cancels a run; the request is durable when this returns. Repeating it is harmless until
+    /// the run has ended.
+    ///
+    /// # Errors
+    /// No such run, or it has ended already.
+    pub async fn cancel(&self, id: RunId) -> Result<Run, ChangeError> {
+        self.change(id, Input::Cancel).await
+    }
+
+    /// Opens a failed or cancelled run again; that is durable when this returns.
+    ///
+    /// # Errors
+    /// No such run, or it has not ended, or it completed.
+    pub async fn retry(&self, id: RunId) -> Result<Run, ChangeError> {
+        self.change(id, Input::Retry).await
+    }
+
+    async fn change(&self, id: RunId, input: Input) -> Result<Run, ChangeError> {
+        for _ in 0..TRIES {
+            let known = self.kernel.store.summary(id).await;
+            if known.map_err(ReadError::from)?.is_none() {
+                return Err(ChangeError::NotFound(id));
+            }
+            let (sender, answer) = oneshot::channel();
+            let queued = Queued {
+                input: input.clone(),
+                reply: Reply::Verdict(sender),
+            };
+            self.send(id, ShardMsg::Deliver(id, queued));
+            match answer.await {
+                Ok(verdict) => return Ok(verdict?),
+                // The run's actor ended before it got to it: ask again, the store knows more now.
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        Err(ChangeError::Lost(id))
+    }
+
+    /// Takes up an unfinished run that was left alone at the start.
+    pub fn resume(&self, id: RunId) {
+        self.send(id, ShardMsg::Resume(id));
+    }
+
+    /// The run as its durable events make it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load(&self, id: RunId) -> Result<Option<Run>, ReadError> {
+        Ok(self.kernel.load(id).await?)
+    }
+
+    /// A page of runs, newest first, and how many match.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, filter: Filter, page: Page) -> Result<Listing, ReadError> {
+        Ok(self.kernel.store.list(filter, page).await?)
+    }
+
+    /// Number of runs by status.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn counts(&self) -> Result<BTreeMap<RunStatus, usize>, ReadError> {
+        Ok(self.kernel.store.counts().await?)
+    }
+
+    /// Follows a run from the event after `after` on; `None` when there is no such run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn follow(&self, id: RunId, after: Seq) -> Result<Option<Follower>, ReadError> {
+        Follower::open(self.kernel.clone(), id, after).await
+    }
+
+    /// Waits until the run has ended; `None` when there is no such run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ended(&self, id: RunId) -> Result<Option<Run>, ReadError> {
+        let Some(mut follower) = self.follow(id, Seq(0)).await? else {
+            return Ok(None);
+        };
+        while follower.next().await?.is_some() {}
+        Ok(Some(follower.run().clone()))
+    }
+
+    /// The tools, by name.
+    pub fn tools(&self) -> Vec<ToolView> {
+        let now = self.kernel.clock.now();
+        let gates = self.kernel.tools.gates();
+        gates
+            .map(|gate| ToolView {
+                spec: gate.spec().clone(),
+                breaker: gate.snapshot(now),
+            })
+            .collect()
+    }
+
+    /// The tools as the checks of a plan see them.
+    pub fn catalog(&self) -> &Registry {
+        &self.kernel.tools
+    }
+
+    /// Calls a tool once, outside any run; `None` when there is no such tool.
+    pub async fn try_tool(&self, tool: &str, input: Value) -> Option<Tried> {
+        let gate = self.kernel.tools.gate(tool)?.clone();
+        let kernel = self.kernel.clone();
+        let (sender, answer) = oneshot::channel();
+        // On a task of its own, so that a panic of the tool is an answer and not the caller's end.
+        self.kernel.background(async move {
+            let called = call::call(&kernel, &gate, input, None, None, None).await;
+            let _ = sender.send(called);
+        });
+        let called = match answer.await {
+            Ok(called) => Tried {
+                result: called.result,
+                took: called.took,
+            },
+            Err(_) => Tried {
+                result: Err(ToolError::new(
+                    crane_core::tool::ErrorKind::Panic,
+                    "the tool panicked",
+                )),
+                took: Duration::ZERO,
+            },
+        };
+        Some(called)
+    }
+
+    /// Forces a tool's breaker, or gives it back to its own rules; `None` when there is no such
+    /// tool.
+    pub fn force_breaker(&self, tool: &str, mode: Mode) -> Option<breaker::State> {
+        let gate = self.kernel.tools.gate(tool)?;
+        Some(gate.force(mode, self.kernel.clock.now()))
+    }
+
+    /// Resolves when the node cannot go on, with the reason; the process must end then.
+    pub async fn failed(&self) -> Arc<str> {
+        let mut fatal = self.fatal.clone();
+        let seen = fatal
+            .wait_for(Option::is_some)
+            .await
+            .map(|reason| reason.clone());
+        match seen {
+            Ok(Some(reason)) => reason,
+            _ => "the node's supervisor has ended".into(),
+        }
+    }
+
+    /// Goes down: admits nothing, starts no step, lets running steps finish for `grace`, then
+    /// stops every actor and closes the store. What is unfinished goes on at the next start.
+    ///
+    /// # Errors
+    /// When the store cannot make its last writes durable.
+    pub async fn shutdown(&self, grace: Duration) -> Result<(), crane_store::Error> {
+        self.kernel.draining.store(true, Ordering::Release);
+        let drained = self.shards.all().into_iter().map(|shard| async move {
+            let (sender, answer) = oneshot::channel();
+            shard.send(ShardMsg::Drain(sender));
+            answer.await
+        });
+        if tokio::time::timeout(grace, futures_util::future::join_all(drained))
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                ?grace,
+                "steps were still running and are stopped; they count as lost"
+            );
+        }
+        let (sender, stopped) = oneshot::channel();
+        if self.node.cast(NodeMsg::Stop(sender)).is_ok() {
+            // A tree that is gone already needs no stopping.
+            let _ = stopped.await;
+        }
+        self.keep_breakers().await?;
+        self.kernel.store.close().await
+    }
+
+    /// Makes the breakers' counts durable; their changes are already.
+    async fn keep_breakers(&self) -> Result<(), crane_store::Error> {
+        let now = self.kernel.clock.now();
+        for gate in self.kernel.tools.gates() {
+            let snapshot = gate.snapshot(now);
+            if snapshot.changes > 0 || snapshot.failures_in_a_row > 0 {
+                let write = breaker_rows::write(gate.spec().name.as_str(), &snapshot);
+                crane_store::commit(self.kernel.store.as_ref(), write).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn new_id(&self) -> RunId {
+        let mut random = [0; 10];
+        if let Err(error) = getrandom::fill(&mut random) {
+            // Without the system's random numbers, the clock's microseconds and a counter differ.
+            tracing::warn!(%error, "no random numbers from the system");
+            random[..8].copy_from_slice(&self.kernel.clock.now().0.to_be_bytes());
+        }
+        RunId::from_time(self.kernel.clock.now().as_millis(), random)
+    }
+
+    pub(crate) fn send(&self, run: RunId, message: ShardMsg) {
+        if let Some(shard) = self.shards.of(run) {
+            shard.send(message);
+        }
+    }
+}
+
+fn read_to_submit(error: ReadError) -> SubmitError {
+    match error {
+        ReadError::Store(error) => SubmitError::Store(error),
+        ReadError::Damaged(detail) => SubmitError::Store(crane_store::Error::Fatal(detail.into())),
+    }
+}
+
+/// Puts the breakers back to where they were when the node last ran.
+async fn restore_breakers(kernel: &Kernel) -> Result<(), crane_store::Error> {
+    for (tool, row) in kernel.store.tool_rows(breaker_rows::TABLE).await? {
+        let Some(gate) = kernel.tools.gate(&tool) else {
+            continue;
+        };
+        match breaker_rows::decode(&row) {
+            Some(snapshot) => gate.restore(&snapshot, kernel.clock.now()),
+            None => tracing::warn!(
+                tool,
+                "stored breaker state is not readable, starting closed"
+            ),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! One attempt of a step.
+//!
+//! A step actor lives for one attempt and leaves its outcome in its final state: the event of its
+//! termination reaches the run actor before any message it could have sent. When its tool panics,
+//! it fails alone; when the run is cancelled, it is killed and its permit comes back by itself.
+
+use std::sync::Arc;
+
+use crane_core::run::{Outcome, StartStep};
+use crane_core::tool::{ErrorKind, ToolError};
+use crane_core::{Json, RunId, StepId};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::call;
+use crate::gate::Gate;
+use crate::kernel::Kernel;
+use crate::metrics::ActorKind;
+use crate::tool::Origin;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct StepActor;
+
+/// A step actor takes no messages: it is spawned, works and stops.
+#[derive(Debug)]
+pub(crate) enum StepMsg {}
+
+impl ractor::Message for StepMsg {}
+
+/// What an attempt needs, and what came of it.
+#[derive(Debug)]
+pub(crate) struct StepState {
+    pub(crate) kernel: Arc<Kernel>,
+    /// `None` when the node has no such tool (any more).
+    pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) run: RunId,
+    pub(crate) step: StepId,
+    pub(crate) start: Box<StartStep>,
+    pub(crate) trace_id: Option<Arc<str>>,
+    pub(crate) scheduled: tokio::time::Instant,
+    pub(crate) report: Option<Report>,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) outcome: Outcome,
+    pub(crate) duration_us: u64,
+}
+
+impl StepState {
+    async fn attempt(&self) -> Report {
+        let Some(gate) = &self.gate else {
+            return Report {
+                outcome: Outcome::Failed(ToolError::permanent(format!(
+                    "this node has no tool named {}",
+                    self.start.tool
+                ))),
+                duration_us: 0,
+            };
+        };
+        let origin = Origin {
+            run: self.run,
+            step: self.step.clone(),
+            round: self.start.round,
+            attempt: self.start.attempt,
+        };
+        let called = call::call(
+            &self.kernel,
+            gate,
+            self.start.input.to_value(),
+            Some(origin),
+            self.trace_id.clone(),
+            self.start.timeout,
+        )
+        .await;
+        let waited = self.scheduled.elapsed().saturating_sub(called.took);
+        self.kernel.metrics.schedule_to_start.record(waited);
+        Report {
+            outcome: match called.result {
+                Ok(value) => Outcome::Completed(Json::from_value(&value)),
+                Err(error) => Outcome::Failed(error),
+            },
+            duration_us: u64::try_from(called.took.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Actor for StepActor {
+    type Msg = StepMsg;
+    type State = StepState;
+    type Arguments = StepState;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<StepMsg>,
+        state: StepState,
+    ) -> Result<StepState, ActorProcessingErr> {
+        state.kernel.metrics.kind(ActorKind::Step).spawned();
+        Ok(state)
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<StepMsg>,
+        state: &mut StepState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.report = Some(state.attempt().await);
+        myself.stop(None);
+        Ok(())
+    }
+}
+
+/// The report of an attempt whose actor ended without one.
+pub(crate) fn report_of_panic(reason: &str) -> Report {
+    Report {
+        outcome: Outcome::Failed(ToolError::new(
+            ErrorKind::Panic,
+            format!("the tool panicked: {reason}"),
+        )),
+        duration_us: 0,
+    }
+}

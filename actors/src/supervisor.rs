@@ -1,0 +1,298 @@
+//! The root of the tree.
+//!
+//! ```text
+//!   NodeSupervisor
+//!    |- JournalActor                fails -> the process must end
+//!    |- ToolSupervisor              fails -> restarted
+//!    |   `- ToolActor per tool
+//!    `- RunShard x n                fails -> restarted, its runs restored from the store
+//!        `- RunActor per active run
+//!            `- StepActor per attempt
+//! ```
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crane_core::RunId;
+use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
+use crane_store::Unfinished;
+use futures_util::StreamExt;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::{oneshot, watch};
+
+use crate::journal::JournalActor;
+use crate::kernel::Kernel;
+use crate::mailbox::Mailbox;
+use crate::metrics::{ActorKind, FailureKind};
+use crate::shard::{RunShard, ShardArgs, ShardMsg};
+use crate::tool_supervisor::ToolSupervisor;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct NodeSupervisor;
+
+/// The shards of a node; a restarted one takes the place of the old.
+#[derive(Debug)]
+pub(crate) struct Shards(RwLock<Vec<Option<Mailbox<ShardMsg>>>>);
+
+impl Shards {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(RwLock::new(vec![None; count.max(1)]))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Which of `count` shards owns a run.
+    pub(crate) fn index_of(run: RunId, count: usize) -> usize {
+        usize::from(run.shard().0) % count
+    }
+
+    /// The shard that owns a run; `None` while it is being restarted.
+    pub(crate) fn of(&self, run: RunId) -> Option<Mailbox<ShardMsg>> {
+        let shards = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        shards[Self::index_of(run, shards.len())].clone()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Mailbox<ShardMsg>> {
+        let shards = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().flatten().cloned().collect()
+    }
+
+    fn put(&self, index: usize, shard: Option<Mailbox<ShardMsg>>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)[index] = shard;
+    }
+}
+
+/// What the supervisor is told.
+#[derive(Debug)]
+pub(crate) enum NodeMsg {
+    /// Start this shard with these unfinished runs.
+    StartShard(usize, Vec<Unfinished>),
+    /// Start the tools' supervisor.
+    StartTools,
+    /// Stop the whole tree.
+    Stop(oneshot::Sender<()>),
+}
+
+impl ractor::Message for NodeMsg {}
+
+/// What the supervisor is given.
+#[derive(Debug)]
+pub(crate) struct NodeArgs {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) shards: Arc<Shards>,
+    /// The unfinished runs to take up, by shard.
+    pub(crate) unfinished: Vec<Vec<Unfinished>>,
+    /// Told when the node cannot go on.
+    pub(crate) fatal: watch::Sender<Option<Arc<str>>>,
+    pub(crate) started: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Child {
+    Journal,
+    Tools,
+    Shard(usize),
+}
+
+/// Its children and their restart budgets.
+#[derive(Debug)]
+pub(crate) struct NodeState {
+    kernel: Arc<Kernel>,
+    shards: Arc<Shards>,
+    fatal: watch::Sender<Option<Arc<str>>>,
+    children: HashMap<ActorId, Child>,
+    budgets: HashMap<Child, RestartIntensity>,
+    start: Option<(Vec<Vec<Unfinished>>, oneshot::Sender<()>)>,
+}
+
+impl Actor for NodeSupervisor {
+    type Msg = NodeMsg;
+    type State = NodeState;
+    type Arguments = NodeArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<NodeMsg>,
+        args: NodeArgs,
+    ) -> Result<NodeState, ActorProcessingErr> {
+        args.kernel.metrics.kind(ActorKind::Node).spawned();
+        Ok(NodeState {
+            kernel: args.kernel,
+            shards: args.shards,
+            fatal: args.fatal,
+            children: HashMap::new(),
+            budgets: HashMap::new(),
+            start: Some((args.unfinished, args.started)),
+        })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<NodeMsg>,
+        state: &mut NodeState,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((unfinished, started)) = state.start.take() else {
+            return Ok(());
+        };
+        let kernel = state.kernel.clone();
+        let (journal, _) =
+            JournalActor::spawn_linked(None, JournalActor, kernel, myself.get_cell()).await?;
+        state.children.insert(journal.get_id(), Child::Journal);
+        state.start_tools(&myself).await?;
+        for (index, unfinished) in unfinished.into_iter().enumerate() {
+            state.start_shard(&myself, index, unfinished).await?;
+        }
+        // The starter waits for this and for nothing else.
+        let _ = started.send(());
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<NodeMsg>,
+        message: NodeMsg,
+        state: &mut NodeState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            NodeMsg::StartShard(index, runs) => state.start_shard(&myself, index, runs).await?,
+            NodeMsg::StartTools => state.start_tools(&myself).await?,
+            NodeMsg::Stop(reply) => {
+                state.children.clear();
+                let cell = myself.get_cell();
+                cell.stop_children_and_wait(None, Some(std::time::Duration::from_secs(2)))
+                    .await;
+                let _ = reply.send(());
+                myself.stop(None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<NodeMsg>,
+        event: SupervisionEvent,
+        state: &mut NodeState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, _, reason) => {
+                state.child_ended(&myself, cell.get_id(), &reason.unwrap_or_default());
+            }
+            SupervisionEvent::ActorFailed(cell, error) => {
+                state.child_ended(&myself, cell.get_id(), &error.to_string());
+            }
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ProcessGroupChanged(_)
+            | SupervisionEvent::PidLifecycleEvent(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl NodeState {
+    async fn start_tools(&mut self, myself: &ActorRef<NodeMsg>) -> Result<(), ActorProcessingErr> {
+        let kernel = self.kernel.clone();
+        let (actor, _) =
+            ToolSupervisor::spawn_linked(None, ToolSupervisor, kernel, myself.get_cell()).await?;
+        self.children.insert(actor.get_id(), Child::Tools);
+        Ok(())
+    }
+
+    async fn start_shard(
+        &mut self,
+        myself: &ActorRef<NodeMsg>,
+        index: usize,
+        unfinished: Vec<Unfinished>,
+    ) -> Result<(), ActorProcessingErr> {
+        let args = ShardArgs {
+            kernel: self.kernel.clone(),
+            unfinished,
+        };
+        let (actor, _) = RunShard::spawn_linked(None, RunShard, args, myself.get_cell()).await?;
+        self.children.insert(actor.get_id(), Child::Shard(index));
+        let depth = &self.kernel.metrics.kind(ActorKind::Shard).mailbox;
+        self.shards.put(index, Some(Mailbox::new(actor, depth)));
+        Ok(())
+    }
+
+    fn child_ended(&mut self, myself: &ActorRef<NodeMsg>, actor: ActorId, error: &str) {
+        let Some(child) = self.children.remove(&actor) else {
+            return;
+        };
+        let kind = match child {
+            Child::Journal => {
+                self.give_up(error);
+                return;
+            }
+            Child::Tools => ActorKind::ToolSupervisor,
+            Child::Shard(index) => {
+                self.shards.put(index, None);
+                ActorKind::Shard
+            }
+        };
+        let metrics = self.kernel.metrics.kind(kind);
+        metrics.stopped();
+        metrics.failures.increment(1);
+        let budget = self
+            .budgets
+            .entry(child)
+            .or_insert_with(|| RestartIntensity::new(RestartPolicy::default(), 0));
+        match budget.failed(self.kernel.clock.now()) {
+            Verdict::RestartAfter(delay) => {
+                metrics.restarted(FailureKind::Failed);
+                tracing::error!(
+                    kind = kind.as_str(),
+                    error,
+                    ?delay,
+                    "actor failed, will be restarted"
+                );
+                self.restart(myself, child, delay);
+            }
+            Verdict::GiveUp => {
+                metrics.exhausted.increment(1);
+                self.give_up(&format!("{} failed too often: {error}", kind.as_str()));
+            }
+        }
+    }
+
+    fn restart(&self, myself: &ActorRef<NodeMsg>, child: Child, delay: std::time::Duration) {
+        let Child::Shard(index) = child else {
+            myself.send_after(delay, || NodeMsg::StartTools);
+            return;
+        };
+        let (kernel, shards, myself) = (self.kernel.clone(), self.shards.clone(), myself.clone());
+        self.kernel.background(async move {
+            tokio::time::sleep(delay).await;
+            let count = shards.count();
+            match unfinished_by_shard(&kernel, count).await {
+                Ok(mut runs) => {
+                    let runs = std::mem::take(&mut runs[index]);
+                    let _ = myself.cast(NodeMsg::StartShard(index, runs));
+                }
+                Err(error) => tracing::error!(%error, "a shard's runs cannot be read"),
+            }
+        });
+    }
+
+    fn give_up(&self, reason: &str) {
+        tracing::error!(reason, "the node cannot go on");
+        self.fatal.send_replace(Some(reason.into()));
+    }
+}
+
+/// All unfinished runs, divided among `count` shards.
+pub(crate) async fn unfinished_by_shard(
+    kernel: &Kernel,
+    count: usize,
+) -> Result<Vec<Vec<Unfinished>>, crane_store::Error> {
+    let mut shards = vec![Vec::new(); count];
+    let mut runs = kernel.store.restore(kernel.fences());
+    while let Some(unfinished) = runs.next().await {
+        let unfinished = unfinished?;
+        shards[Shards::index_of(unfinished.run, count)].push(unfinished);
+    }
+    Ok(shards)
+}

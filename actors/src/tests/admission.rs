@@ -1,0 +1,165 @@
+//! Slots, the durable queue behind them, idempotency keys, sleep and waking.
+
+use std::sync::atomic::Ordering;
+
+use crane_core::{Limits, RunStatus};
+use serde_json::json;
+
+use super::{Node, chain, one, request};
+use crate::submit::{Request, SubmitError};
+
+fn small(active_runs: usize, pending_runs: usize) -> Limits {
+    Limits {
+        active_runs,
+        pending_runs,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn runs_beyond_the_slots_wait_durably_and_start_when_one_is_free() {
+    let node = Node::with(small(1, 10)).await;
+    let first = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    let second = node.runtime.submit(request(chain(2)), false).await.unwrap();
+    assert_eq!(second.run.status(), RunStatus::Pending);
+    let stored = node.runtime.load(second.run.id).await.unwrap().unwrap();
+    assert_eq!(stored.status(), RunStatus::Pending);
+    node.world.open.add_permits(1);
+    assert_eq!(node.ended(first).await.status(), RunStatus::Completed);
+    assert_eq!(
+        node.ended(second.run.id).await.status(),
+        RunStatus::Completed
+    );
+}
+
+#[tokio::test]
+async fn waiting_runs_survive_a_crash() {
+    let node = Node::with(small(1, 10)).await;
+    let first = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    let second = node.submit(chain(2)).await;
+    let node = node.crash().await;
+    node.world.open.add_permits(2);
+    assert_eq!(node.ended(first).await.status(), RunStatus::Completed);
+    assert_eq!(node.ended(second).await.status(), RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn past_the_bound_of_waiting_runs_the_caller_hears_it() {
+    let node = Node::with(small(1, 2)).await;
+    let first = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    let waiting = [node.submit(chain(1)).await, node.submit(chain(1)).await];
+    let refused = node.runtime.submit(request(chain(1)), false).await;
+    assert!(
+        matches!(refused, Err(SubmitError::TooMany { limit: 2 })),
+        "{refused:?}"
+    );
+    node.world.open.add_permits(1);
+    for id in [first].into_iter().chain(waiting) {
+        node.ended(id).await;
+    }
+    node.submit(chain(1)).await;
+}
+
+#[tokio::test]
+async fn a_waiting_run_can_be_cancelled_on_a_full_node() {
+    let node = Node::with(small(1, 10)).await;
+    let first = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    let second = node.submit(chain(2)).await;
+    let run = node.runtime.cancel(second).await.unwrap();
+    assert_eq!(run.status(), RunStatus::Cancelled);
+    node.world.open.add_permits(1);
+    node.ended(first).await;
+    let third = node.submit(chain(2)).await;
+    assert_eq!(node.ended(third).await.status(), RunStatus::Completed);
+    assert_eq!(node.names(second).await.last(), Some(&"run_cancelled"));
+}
+
+#[tokio::test]
+async fn a_key_creates_one_run_however_often_and_at_once_it_is_sent() {
+    let node = Node::start().await;
+    let keyed = || Request {
+        key: Some("k1".to_owned()),
+        ..request(chain(3))
+    };
+    let together = (0..16).map(|_| node.runtime.submit(keyed(), false));
+    let answers = futures_util::future::join_all(together).await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert!(answers.iter().all(|a| a.run.id == answers[0].run.id));
+    assert_eq!(answers.iter().filter(|a| a.created).count(), 1);
+    node.ended(answers[0].run.id).await;
+    let again = node.runtime.submit(keyed(), false).await.unwrap();
+    assert!(!again.created);
+    assert_eq!(again.run.status(), RunStatus::Completed);
+    let other = Request {
+        key: Some("k1".to_owned()),
+        ..request(chain(4))
+    };
+    let refused = node.runtime.submit(other, false).await;
+    assert!(
+        matches!(refused, Err(SubmitError::KeyReused(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_request_uses_up_no_key() {
+    let node = Node::start().await;
+    let keyed = |plan| Request {
+        key: Some("k2".to_owned()),
+        ..request(plan)
+    };
+    let bad = node
+        .runtime
+        .submit(keyed(json!({ "steps": [] })), false)
+        .await;
+    assert!(matches!(bad, Err(SubmitError::Invalid(_))), "{bad:?}");
+    let good = node.runtime.submit(keyed(chain(1)), false).await.unwrap();
+    assert!(good.created);
+    node.ended(good.run.id).await;
+}
+
+#[tokio::test]
+async fn new_runs_are_refused_below_the_disk_reserve_and_running_ones_finish() {
+    let node = Node::start().await;
+    let running = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    node.store.set_disk_reserve(Some((10, 100)));
+    let refused = node.runtime.submit(request(chain(1)), false).await;
+    assert!(
+        matches!(
+            refused,
+            Err(SubmitError::Store(crane_store::Error::DiskReserve { .. }))
+        ),
+        "{refused:?}"
+    );
+    node.world.open.add_permits(1);
+    assert_eq!(node.ended(running).await.status(), RunStatus::Completed);
+    node.store.set_disk_reserve(None);
+    let id = node.submit(chain(1)).await;
+    assert_eq!(node.ended(id).await.status(), RunStatus::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_long_has_no_actor_and_wakes_by_its_timer() {
+    let node = Node::with(small(1, 10)).await;
+    node.world.failing.store(true, Ordering::SeqCst);
+    let plan = json!({ "steps": [{
+        "id": "a", "tool": "flaky", "input": { "v": 5 },
+        "retry": { "max_attempts": 2, "initial": "1h", "max": "1h", "jitter": false },
+    }] });
+    let id = node.submit(plan).await;
+    node.wait_for(id, |e| e.name() == "step_attempt_failed")
+        .await;
+    node.world.failing.store(false, Ordering::SeqCst);
+    // The only slot is free: another run can have it while the first one sleeps.
+    let other = node.submit(chain(3)).await;
+    assert_eq!(node.ended(other).await.status(), RunStatus::Completed);
+    let asleep = node.runtime.load(id).await.unwrap().unwrap();
+    assert_eq!(asleep.status(), RunStatus::Waiting);
+    assert_eq!(node.ended(id).await.status(), RunStatus::Completed);
+    assert_eq!(node.world.calls_of("a"), 2);
+}
