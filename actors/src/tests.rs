@@ -30,6 +30,9 @@ use crate::runtime::{Options, Restore, Runtime};
 use crate::submit::Request;
 use crate::tool::{CallContext, Tool};
 
+/// When the tests begin.
+const START: crane_core::Timestamp = crane_core::Timestamp(1_750_000_000_000_000);
+
 /// What a test tool does with a call.
 type Behavior =
     dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<Value, ToolError>> + Send + Sync;
@@ -64,6 +67,8 @@ struct World {
     open: Semaphore,
     /// One permit for each call of `block` that has begun.
     begun: Semaphore,
+    /// Microseconds that the time of day is ahead of what has passed.
+    ahead: std::sync::atomic::AtomicI64,
     /// Whether `flaky` fails.
     failing: std::sync::atomic::AtomicBool,
 }
@@ -72,6 +77,12 @@ impl World {
     fn calls_of(&self, step: &str) -> usize {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|(name, _)| name == step).count()
+    }
+
+    /// Lets the time of day go on; alarms that are set do not ring by that.
+    fn pass(&self, time: Duration) {
+        let micros = i64::try_from(time.as_micros()).unwrap();
+        self.ahead.fetch_add(micros, Ordering::SeqCst);
     }
 
     /// Waits until one more call of `block` has begun.
@@ -201,6 +212,7 @@ impl Node {
             most_inflight: AtomicUsize::new(0),
             open: Semaphore::new(0),
             begun: Semaphore::new(0),
+            ahead: std::sync::atomic::AtomicI64::new(0),
             failing: std::sync::atomic::AtomicBool::new(false),
         });
         Self::on(Arc::new(MemoryStore::new()), world, limits).await
@@ -212,7 +224,10 @@ impl Node {
             tools: test_tools(&world),
             planner: Arc::new(NoPlanner),
             limits: limits.clone(),
-            clock: Clock::tokio(crane_core::Timestamp(1_750_000_000_000_000)),
+            clock: Clock::new({
+                let (world, clock) = (world.clone(), Clock::tokio(START));
+                move || crane_core::Timestamp(clock.now().0 + world.ahead.load(Ordering::SeqCst))
+            }),
             restore: Restore::All,
             shards: 2,
         })

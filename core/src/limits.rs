@@ -97,7 +97,7 @@ pub struct Limits {
     pub attempts: u32,
     /// Attempts of one step that may be lost to crashes before the run fails as poisoned.
     pub lost_attempts: u32,
-    /// Steps of one run that run at once.
+    /// Steps of one run that run at once; 0 starts none, which is how a node goes down.
     pub parallel_steps: usize,
     /// Runs of a node that have an actor at once.
     pub active_runs: usize,

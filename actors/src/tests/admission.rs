@@ -1,11 +1,13 @@
 //! Slots, the durable queue behind them, idempotency keys, sleep and waking.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crane_core::{Limits, RunStatus};
 use serde_json::json;
 
 use super::{Node, chain, one, request};
+use crate::shard::ShardMsg;
 use crate::submit::{Request, SubmitError};
 
 fn small(active_runs: usize, pending_runs: usize) -> Limits {
@@ -143,7 +145,7 @@ async fn new_runs_are_refused_below_the_disk_reserve_and_running_ones_finish() {
     assert_eq!(node.ended(id).await.status(), RunStatus::Completed);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_run_that_waits_long_has_no_actor_and_wakes_by_its_timer() {
     let node = Node::with(small(1, 10)).await;
     node.world.failing.store(true, Ordering::SeqCst);
@@ -160,6 +162,9 @@ async fn a_run_that_waits_long_has_no_actor_and_wakes_by_its_timer() {
     assert_eq!(node.ended(other).await.status(), RunStatus::Completed);
     let asleep = node.runtime.load(id).await.unwrap().unwrap();
     assert_eq!(asleep.status(), RunStatus::Waiting);
+    // An hour passes; the alarm rings.
+    node.world.pass(Duration::from_secs(3_600));
+    node.runtime.send(id, ShardMsg::TimersDue);
     assert_eq!(node.ended(id).await.status(), RunStatus::Completed);
     assert_eq!(node.world.calls_of("a"), 2);
 }

@@ -9,6 +9,7 @@ use crane_core::tool::ErrorKind;
 use serde_json::json;
 
 use super::{Node, one};
+use crate::shard::ShardMsg;
 
 fn fan(tool: &str, width: usize) -> serde_json::Value {
     let steps: Vec<_> = (0..width)
@@ -32,7 +33,7 @@ async fn no_more_calls_run_at_once_than_the_tool_has_permits() {
     assert_eq!(node.world.most_inflight.load(Ordering::SeqCst), 2);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_breaker_opens_denies_probes_and_closes() {
     let node = Node::start().await;
     node.world.failing.store(true, Ordering::SeqCst);
@@ -46,7 +47,8 @@ async fn a_breaker_opens_denies_probes_and_closes() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.starts_with("tool_unavailable"), "{error}");
     node.world.failing.store(false, Ordering::SeqCst);
-    tokio::time::advance(error.retry_after.unwrap() + Duration::from_millis(1)).await;
+    node.world
+        .pass(error.retry_after.unwrap() + Duration::from_millis(1));
     for _ in 0..3 {
         let tried = node.runtime.try_tool("flaky", json!({})).await.unwrap();
         assert!(tried.result.is_ok(), "{tried:?}");
@@ -54,7 +56,7 @@ async fn a_breaker_opens_denies_probes_and_closes() {
     assert_eq!(breaker(&node, "flaky"), State::Closed);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_step_behind_an_open_breaker_waits_for_it_and_succeeds() {
     let node = Node::start().await;
     node.world.failing.store(true, Ordering::SeqCst);
@@ -63,6 +65,10 @@ async fn a_step_behind_an_open_breaker_waits_for_it_and_succeeds() {
     }
     node.world.failing.store(false, Ordering::SeqCst);
     let id = node.submit(one("flaky")).await;
+    node.wait_for(id, |e| e.name() == "step_attempt_failed")
+        .await;
+    node.world.pass(Duration::from_secs(60));
+    node.runtime.send(id, ShardMsg::TimersDue);
     let run = node.ended(id).await;
     assert_eq!(run.status(), RunStatus::Completed, "{:?}", run.error);
     assert_eq!(run.steps[0].attempt.0, 2);

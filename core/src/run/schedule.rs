@@ -40,7 +40,7 @@ impl Run {
         decision: &mut Decision,
         turn: &mut Turn,
     ) {
-        while self.phase == Phase::Running && self.running < limits.parallel_steps.max(1) {
+        while self.phase == Phase::Running && self.running < limits.parallel_steps {
             let Some(step) = self.next_to_start(now) else {
                 return;
             };
