@@ -3,12 +3,15 @@
 
 mod double;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crane_actors::tool::{CallContext, Origin};
+use crane_core::tool::{ToolCatalog, ToolSpec};
 use crane_core::{Attempt, Round, RunId, StepId, Timestamp};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
 pub(crate) use double::Double;
@@ -33,6 +36,46 @@ pub(crate) fn attempt(attempt: u32) -> CallContext {
             attempt: Attempt(attempt),
         }),
         ..dry_run()
+    }
+}
+
+/// Whether the work can be done in that time: ten tries, since others use the machine as well.
+pub(crate) fn takes_less_than(limit: Duration, mut work: impl FnMut()) -> bool {
+    (0..10).any(|_| {
+        let start = Instant::now();
+        work();
+        start.elapsed() < limit
+    })
+}
+
+/// The standard tools as the check of a plan sees them.
+pub(crate) struct Catalog(BTreeMap<String, (ToolSpec, jsonschema::Validator)>);
+
+impl Catalog {
+    pub(crate) fn new() -> Self {
+        let tools = standard(ToolsConfig::default()).into_iter().map(|tool| {
+            let spec = tool.spec();
+            let validator = jsonschema::validator_for(&spec.input_schema).unwrap();
+            (spec.name.to_string(), (spec, validator))
+        });
+        Self(tools.collect())
+    }
+}
+
+impl ToolCatalog for Catalog {
+    fn spec(&self, tool: &str) -> Option<&ToolSpec> {
+        self.0.get(tool).map(|(spec, _)| spec)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+
+    fn check_input(&self, tool: &str, input: &Value) -> Vec<(String, String)> {
+        let errors = self.0[tool].1.iter_errors(input);
+        errors
+            .map(|error| (error.instance_path().to_string(), error.to_string()))
+            .collect()
     }
 }
 
@@ -74,19 +117,9 @@ fn every_tool_is_declared_once_with_a_valid_schema() {
     }
 }
 
-#[track_caller]
 fn miss(tool: &str, input: &Value) -> Vec<String> {
-    let tools = standard(ToolsConfig::default());
-    let spec = tools
-        .iter()
-        .map(|t| t.spec())
-        .find(|s| s.name.as_str() == tool)
-        .unwrap();
-    let validator = jsonschema::validator_for(&spec.input_schema).unwrap();
-    validator
-        .iter_errors(input)
-        .map(|error| error.to_string())
-        .collect()
+    let misses = Catalog::new().check_input(tool, input);
+    misses.into_iter().map(|(_, message)| message).collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //!   after a crash or a lost answer changes nothing and returns what the first one returned.
 //! * The lock of a todo travels with the write and not with the call: a call that is dropped in
 //!   the middle (timeout, cancellation) cannot let another one read a row that is about to change.
-//! * Rows are keyed by the todo's id. Order of creation is a number in the row ([`Order`]).
+//! * Rows are keyed by the todo's id. Order of creation is a number in the row (`order.rs`).
 
 mod order;
 mod row;

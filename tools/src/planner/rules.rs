@@ -123,12 +123,14 @@ fn call(command: &Command) -> Result<(&'static str, Value), PlanError> {
 
 fn reasoning(command: &Command) -> String {
     match command {
-        Command::Calculate(expression) => format!("The prompt asks for the value of {expression}"),
-        Command::Add(text) => format!("The prompt asks to add the todo \"{text}\""),
+        Command::Calculate(expression) => {
+            format!("The prompt asks for the value of {}", excerpt(expression))
+        }
+        Command::Add(text) => format!("The prompt asks to add the todo \"{}\"", excerpt(text)),
         Command::List => "The prompt asks for the list of todos".to_owned(),
-        Command::Get(id) => format!("The prompt asks for the todo {id}"),
-        Command::Complete(id) => format!("The prompt asks to complete the todo {id}"),
-        Command::Delete(id) => format!("The prompt asks to delete the todo {id}"),
+        Command::Get(id) => format!("The prompt asks for the todo {}", excerpt(id)),
+        Command::Complete(id) => format!("The prompt asks to complete the todo {}", excerpt(id)),
+        Command::Delete(id) => format!("The prompt asks to delete the todo {}", excerpt(id)),
     }
 }
 

@@ -1,142 +1,130 @@
-//! A store of tool data alone, whose acknowledgements a test can hold back or turn into failures.
+//! The store in memory, whose acknowledgements a test can hold back or lose.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crane_core::{Json, RunId, RunStatus, ShardId};
-use crane_store::tool_data::ToolData;
+use crane_store::memory::MemoryStore;
 use crane_store::{
-    Ack, Error, Fence, Filter, Listing, Page, RunImage, RunStore, Summary, ToolWrite, Unfinished,
-    Write,
+    Ack, Error, Fence, Filter, Listing, Page, RunImage, RunStore, Summary, Unfinished, Write,
 };
-use futures_util::future::{BoxFuture, FutureExt, ready};
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 
 /// The store.
-#[derive(Debug, Default)]
-pub(crate) struct Double {
-    state: Mutex<State>,
-}
-
 #[derive(Default)]
-struct State {
-    data: ToolData,
+pub(crate) struct Double {
+    store: MemoryStore,
     /// Writes that wait for [`Double::let_go`]; `None` while nothing is held back.
-    held: Option<Vec<(ToolWrite, Ack)>>,
-    fail_next: bool,
+    held: Mutex<Option<Vec<(Write, Ack)>>>,
+    lose_next_answer: AtomicBool,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for Double {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("State")
+        self.store.fmt(f)
     }
 }
 
 impl Double {
     /// From now on writes are neither made nor acknowledged.
     pub(crate) fn hold(&self) {
-        self.state.lock().unwrap().held = Some(Vec::new());
+        *self.held.lock().unwrap() = Some(Vec::new());
     }
 
     /// Makes and acknowledges what was held back.
     pub(crate) fn let_go(&self) {
-        let held = self.state.lock().unwrap().held.take();
+        let held = self.held.lock().unwrap().take();
         for (write, ack) in held.into_iter().flatten() {
-            self.state.lock().unwrap().data.apply(&write);
-            ack(Ok(()));
+            self.store.submit(write, ack);
         }
     }
 
     /// How many writes are held back.
     pub(crate) fn held(&self) -> usize {
-        self.state.lock().unwrap().held.as_ref().map_or(0, Vec::len)
+        self.held.lock().unwrap().as_ref().map_or(0, Vec::len)
     }
 
     /// The next write is made, but its acknowledgement is lost.
     pub(crate) fn lose_next_answer(&self) {
-        self.state.lock().unwrap().fail_next = true;
+        self.lose_next_answer.store(true, Ordering::SeqCst);
     }
-}
-
-fn unused<T>() -> Result<T, Error> {
-    Err(Error::Fatal("this store keeps tool data alone".into()))
 }
 
 impl RunStore for Double {
     fn submit(&self, write: Write, ack: Ack) {
-        let Write::Tool(write) = write else {
-            return ack(unused());
-        };
-        let mut state = self.state.lock().unwrap();
-        if let Some(held) = &mut state.held {
+        if let Some(held) = &mut *self.held.lock().unwrap() {
             return held.push((write, ack));
         }
-        state.data.apply(&write);
-        let lost = std::mem::take(&mut state.fail_next);
-        drop(state);
-        // As the trait says: from another thread.
-        std::thread::spawn(move || ack(if lost { unused() } else { Ok(()) }));
+        if !self.lose_next_answer.swap(false, Ordering::SeqCst) {
+            return self.store.submit(write, ack);
+        }
+        let lost = |_| ack(Err(Error::Fatal("the answer was lost".into())));
+        self.store.submit(write, Box::new(lost));
     }
 
     fn tool_result(&self, tool: &str, key: &str) -> BoxFuture<'_, Result<Option<Json>, Error>> {
-        ready(Ok(self.state.lock().unwrap().data.result(tool, key))).boxed()
+        self.store.tool_result(tool, key)
     }
 
     fn tool_row(&self, tool: &str, row: &str) -> BoxFuture<'_, Result<Option<Json>, Error>> {
-        ready(Ok(self.state.lock().unwrap().data.row(tool, row))).boxed()
+        self.store.tool_row(tool, row)
     }
 
     fn tool_rows(&self, tool: &str) -> BoxFuture<'_, Result<Vec<(String, Json)>, Error>> {
-        ready(Ok(self.state.lock().unwrap().data.rows(tool))).boxed()
+        self.store.tool_rows(tool)
     }
 
-    fn load(&self, _: RunId) -> BoxFuture<'_, Result<Option<RunImage>, Error>> {
-        ready(unused()).boxed()
+    fn load(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunImage>, Error>> {
+        self.store.load(run)
     }
 
-    fn summary(&self, _: RunId) -> BoxFuture<'_, Result<Option<Summary>, Error>> {
-        ready(unused()).boxed()
+    fn summary(&self, run: RunId) -> BoxFuture<'_, Result<Option<Summary>, Error>> {
+        self.store.summary(run)
     }
 
-    fn list(&self, _: Filter, _: Page) -> BoxFuture<'_, Result<Listing, Error>> {
-        ready(unused()).boxed()
+    fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Listing, Error>> {
+        self.store.list(filter, page)
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<BTreeMap<RunStatus, usize>, Error>> {
-        ready(unused()).boxed()
+        self.store.counts()
     }
 
-    fn restore(&self, _: Vec<Fence>) -> BoxStream<'_, Result<Unfinished, Error>> {
-        stream::empty().boxed()
+    fn restore(&self, shards: Vec<Fence>) -> BoxStream<'_, Result<Unfinished, Error>> {
+        self.store.restore(shards)
     }
 
-    fn acquire(&self, _: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Fence>, Error>> {
-        ready(unused()).boxed()
+    fn acquire(&self, shards: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Fence>, Error>> {
+        self.store.acquire(shards)
     }
 
     fn renew(&self) -> BoxFuture<'_, Result<(), Error>> {
-        ready(unused()).boxed()
+        self.store.renew()
     }
 
-    fn release(&self, _: Vec<Fence>) -> BoxFuture<'_, Result<(), Error>> {
-        ready(unused()).boxed()
+    fn release(&self, held: Vec<Fence>) -> BoxFuture<'_, Result<(), Error>> {
+        self.store.release(held)
     }
 
-    fn passivate(&self, _: RunId) {}
+    fn passivate(&self, run: RunId) {
+        self.store.passivate(run);
+    }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), Error>> {
-        ready(unused()).boxed()
+        self.store.checkpoint()
     }
 
     fn failed(&self) -> BoxFuture<'static, Arc<str>> {
-        std::future::pending().boxed()
+        self.store.failed()
     }
 
     fn refusing(&self) -> Option<Error> {
-        None
+        self.store.refusing()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
-        ready(Ok(())).boxed()
+        self.store.close()
     }
 }
