@@ -238,92 +238,108 @@ impl ToolMetrics {
     }
 }
 
-fn describe() {
-    describe_counter!("crane_runs_submitted_total", "Runs accepted.");
-    describe_counter!("crane_runs_finished_total", "Runs that ended, by outcome.");
-    describe_gauge!(
-        "crane_runs_active",
-        "Unfinished runs of this node: with an actor (active), waiting for a slot (pending)."
-    );
-    describe_histogram!(
-        "crane_run_duration_seconds",
-        Unit::Seconds,
-        "Time from acceptance to the end of a run."
-    );
-    describe_histogram!(
-        "crane_run_queue_wait_seconds",
-        Unit::Seconds,
-        "Time a run waited for a slot."
-    );
-    describe_counter!(
+/// Counters with their help.
+const COUNTERS: &[(&str, &str)] = &[
+    ("crane_runs_submitted_total", "Runs accepted."),
+    ("crane_runs_finished_total", "Runs that ended, by outcome."),
+    (
         "crane_runs_rejected_total",
-        "Submissions refused, by reason."
-    );
-    describe_counter!(
+        "Submissions refused, by reason.",
+    ),
+    (
         "crane_runs_deduplicated_total",
-        "Submissions answered with the run that their key had created."
-    );
-    describe_counter!(
+        "Submissions answered with the run that their key had created.",
+    ),
+    (
         "crane_steps_total",
-        "Steps that ended, by tool and outcome."
-    );
-    describe_histogram!(
-        "crane_step_duration_seconds",
-        Unit::Seconds,
-        "Time of an attempt, by tool."
-    );
-    describe_histogram!(
-        "crane_step_schedule_to_start_seconds",
-        Unit::Seconds,
-        "Time an attempt waited for a permit of its tool."
-    );
-    describe_counter!(
+        "Steps that ended, by tool and outcome.",
+    ),
+    (
         "crane_step_retries_total",
-        "Attempts that failed and will be repeated, by reason."
-    );
-    describe_counter!(
+        "Attempts that failed and will be repeated, by reason.",
+    ),
+    (
         "crane_step_timeouts_total",
-        "Attempts that ran into their timeout."
-    );
-    describe_gauge!("crane_actors", "Actors alive, by kind.");
-    describe_counter!("crane_actor_spawns_total", "Actors spawned, by kind.");
-    describe_counter!(
+        "Attempts that ran into their timeout.",
+    ),
+    ("crane_actor_spawns_total", "Actors spawned, by kind."),
+    (
         "crane_actor_restarts_total",
-        "Actors restarted, by kind and reason."
-    );
-    describe_counter!(
+        "Actors restarted, by kind and reason.",
+    ),
+    (
         "crane_actor_failures_total",
-        "Actors that panicked or failed, by kind."
-    );
-    describe_counter!(
+        "Actors that panicked or failed, by kind.",
+    ),
+    (
         "crane_restart_budget_exhausted_total",
-        "Supervisors that gave an actor up, by kind."
-    );
-    describe_gauge!(
-        "crane_mailbox_depth",
-        "Messages sent and not yet handled, by kind of receiver."
-    );
-    describe_histogram!(
-        "crane_message_handle_seconds",
-        Unit::Seconds,
-        "Time of handling one message, by kind."
-    );
-    describe_counter!("crane_tool_calls_total", "Calls of a tool, by outcome.");
-    describe_gauge!(
-        "crane_tool_breaker_state",
-        "Breaker state: 0 closed, 1 half-open, 2 open."
-    );
-    describe_counter!(
+        "Supervisors that gave an actor up, by kind.",
+    ),
+    ("crane_tool_calls_total", "Calls of a tool, by outcome."),
+    (
         "crane_tool_breaker_transitions_total",
-        "Breaker transitions, by new state."
-    );
-    describe_counter!(
+        "Breaker transitions, by new state.",
+    ),
+    (
         "crane_tool_rejected_total",
-        "Calls refused before the tool was called, by reason."
-    );
-    describe_gauge!("crane_tool_inflight", "Calls under way.");
-    describe_counter!(
+        "Calls refused before the tool was called, by reason.",
+    ),
+    (
         "crane_recovered_runs_total",
-        "Unfinished runs that were taken up again."
-    );
+        "Unfinished runs that were taken up again.",
+    ),
+];
+
+/// Gauges with their help.
+const GAUGES: &[(&str, &str)] = &[
+    (
+        "crane_runs_active",
+        "Unfinished runs of this node: with an actor (active), waiting for a slot (pending).",
+    ),
+    ("crane_actors", "Actors alive, by kind."),
+    (
+        "crane_mailbox_depth",
+        "Messages sent and not yet handled, by kind of receiver.",
+    ),
+    (
+        "crane_tool_breaker_state",
+        "Breaker state: 0 closed, 1 half-open, 2 open.",
+    ),
+    ("crane_tool_inflight", "Calls under way."),
+];
+
+/// Histograms, all in seconds, with their help.
+const HISTOGRAMS: &[(&str, &str)] = &[
+    (
+        "crane_run_duration_seconds",
+        "Time from acceptance to the end of a run.",
+    ),
+    (
+        "crane_run_queue_wait_seconds",
+        "Time a run waited for a slot.",
+    ),
+    (
+        "crane_step_duration_seconds",
+        "Time of an attempt, by tool.",
+    ),
+    (
+        "crane_step_schedule_to_start_seconds",
+        "Time an attempt waited for a permit of its tool.",
+    ),
+    (
+        "crane_message_handle_seconds",
+        "Time of handling one message, by kind.",
+    ),
+];
+
+fn describe() {
+    for (name, help) in COUNTERS {
+        describe_counter!(*name, *help);
+    }
+    for (name, help) in GAUGES {
+        describe_gauge!(*name, *help);
+    }
+    for (name, help) in HISTOGRAMS {
+        describe_histogram!(*name, Unit::Seconds, *help);
+    }
 }

@@ -1,143 +1,38 @@
 //! The typed handle of a node's supervision tree; it hides the actors from callers.
 
+mod types;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crane_core::breaker::{self, Mode, Snapshot};
+use crane_core::breaker::{self, Mode};
 use crane_core::ids::SHARD_COUNT;
-use crane_core::run::{Input, Rejected};
-use crane_core::tool::{ToolError, ToolSpec};
-use crane_core::{Limits, Run, RunId, RunStatus, Seq, ShardId};
-use crane_store::{Filter, Listing, Page, RunStore};
+use crane_core::run::Input;
+use crane_core::tool::ToolError;
+use crane_core::{Run, RunId, RunStatus, Seq, ShardId};
+use crane_store::{Filter, Listing, Page};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-use crate::clock::Clock;
 use crate::follow::Follower;
-use crate::kernel::{Kernel, LoadError};
+use crate::kernel::Kernel;
 use crate::metrics::RuntimeMetrics;
-use crate::planner::Planner;
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::run::{Queued, Reply};
 use crate::shard::ShardMsg;
 use crate::submit::{self, Request, Submit, SubmitError, Submitted};
 use crate::supervisor::{NodeArgs, NodeMsg, NodeSupervisor, Shards, unfinished_by_shard};
-use crate::tool::Tool;
 use crate::{breaker_rows, call};
+
+pub use types::{ChangeError, Options, ReadError, Restore, StartError, ToolView, Tried};
 
 /// How often a question is put again to a run whose actor has just ended.
 const TRIES: u32 = 20;
 /// Pause between two of them.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// Which unfinished runs of the store a node takes up when it starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Restore {
-    /// All of them.
-    #[default]
-    All,
-    /// None by itself; [`Runtime::resume`] takes up single ones.
-    None,
-}
-
-/// What a node is made of.
-pub struct Options {
-    /// Where runs are kept.
-    pub store: Arc<dyn RunStore>,
-    /// The tools.
-    pub tools: Vec<Arc<dyn Tool>>,
-    /// Makes plans of prompts.
-    pub planner: Arc<dyn Planner>,
-    /// The bounds.
-    pub limits: Limits,
-    /// The time of day.
-    pub clock: Clock,
-    /// What to take up at the start.
-    pub restore: Restore,
-    /// Number of shard actors; twice the cores is a good choice.
-    pub shards: usize,
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("restore", &self.restore)
-            .field("shards", &self.shards)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The tools cannot be used together.
-    #[error(transparent)]
-    Tools(#[from] registry::Error),
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] crane_store::Error),
-    /// An actor did not start.
-    #[error("the supervision tree did not start: {0}")]
-    Actors(String),
-}
-
-/// Why a run could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] crane_store::Error),
-    /// What is stored makes no run.
-    #[error("{0}")]
-    Damaged(String),
-}
-
-impl From<LoadError> for ReadError {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Store(error) => Self::Store(error),
-            LoadError::Fold { .. } => Self::Damaged(error.to_string()),
-        }
-    }
-}
-
-/// Why a run was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// There is no such run.
-    #[error("run not found: {0}")]
-    NotFound(RunId),
-    /// The run is not in a state for it.
-    #[error(transparent)]
-    Rejected(#[from] Rejected),
-    /// No answer; the change may or may not have been made.
-    #[error("no answer from run {0}; the change may or may not have been made")]
-    Lost(RunId),
-    /// Reading the run failed.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-/// A tool as operators see it.
-#[derive(Clone, Debug)]
-pub struct ToolView {
-    /// What the tool declares.
-    pub spec: ToolSpec,
-    /// Where its breaker stands, its counts and last transitions.
-    pub breaker: Snapshot,
-}
-
-/// How a dry run of a tool ended.
-#[derive(Debug)]
-pub struct Tried {
-    /// What the tool returned.
-    pub result: Result<Value, ToolError>,
-    /// Time inside the tool.
-    pub took: Duration,
-}
 
 /// A running node. Cheap to clone.
 #[derive(Clone, Debug)]

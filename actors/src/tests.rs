@@ -1,7 +1,11 @@
 //! Tests of the supervision tree on the store in memory: every way in which a part of it can die,
 //! and what the rest does then.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, and start what they test themselves"
+)]
 
 mod admission;
 mod changes;

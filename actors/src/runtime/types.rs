@@ -1,0 +1,123 @@
+//! What a runtime is started with, and what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crane_core::breaker::Snapshot;
+use crane_core::run::Rejected;
+use crane_core::tool::{ToolError, ToolSpec};
+use crane_core::{Limits, RunId};
+use crane_store::RunStore;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::kernel::LoadError;
+use crate::planner::Planner;
+use crate::registry;
+use crate::tool::Tool;
+
+/// Which unfinished runs of the store a node takes up when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Restore {
+    /// All of them.
+    #[default]
+    All,
+    /// None by itself; [`Runtime::resume`] takes up single ones.
+    None,
+}
+
+/// What a node is made of.
+pub struct Options {
+    /// Where runs are kept.
+    pub store: Arc<dyn RunStore>,
+    /// The tools.
+    pub tools: Vec<Arc<dyn Tool>>,
+    /// Makes plans of prompts.
+    pub planner: Arc<dyn Planner>,
+    /// The bounds.
+    pub limits: Limits,
+    /// The time of day.
+    pub clock: Clock,
+    /// What to take up at the start.
+    pub restore: Restore,
+    /// Number of shard actors; twice the cores is a good choice.
+    pub shards: usize,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("restore", &self.restore)
+            .field("shards", &self.shards)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tools cannot be used together.
+    #[error(transparent)]
+    Tools(#[from] registry::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] crane_store::Error),
+    /// An actor did not start.
+    #[error("the supervision tree did not start: {0}")]
+    Actors(String),
+}
+
+/// Why a run could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crane_store::Error),
+    /// What is stored makes no run.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<LoadError> for ReadError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Store(error) => Self::Store(error),
+            LoadError::Fold { .. } => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Why a run was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such run.
+    #[error("run not found: {0}")]
+    NotFound(RunId),
+    /// The run is not in a state for it.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// No answer; the change may or may not have been made.
+    #[error("no answer from run {0}; the change may or may not have been made")]
+    Lost(RunId),
+    /// Reading the run failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// A tool as operators see it.
+#[derive(Clone, Debug)]
+pub struct ToolView {
+    /// What the tool declares.
+    pub spec: ToolSpec,
+    /// Where its breaker stands, its counts and last transitions.
+    pub breaker: Snapshot,
+}
+
+/// How a dry run of a tool ended.
+#[derive(Debug)]
+pub struct Tried {
+    /// What the tool returned.
+    pub result: Result<Value, ToolError>,
+    /// Time inside the tool.
+    pub took: Duration,
+}
