@@ -289,3 +289,6 @@ impl Catalog {
 fn part(hash: u64) -> usize {
     (hash >> 48) as usize % PARTS
 }
+
+#[cfg(test)]
+mod tests;

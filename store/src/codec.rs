@@ -398,3 +398,6 @@ fn size_hint(record: &Record) -> usize {
     };
     payload + PREFIX + 40
 }
+
+#[cfg(test)]
+mod tests;

@@ -565,3 +565,6 @@ fn io_error(doing: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
         source: Arc::new(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

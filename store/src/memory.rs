@@ -186,7 +186,7 @@ impl Worker {
             return Err(Error::Fatal(Arc::clone(reason)));
         }
         match write {
-            Write::Append(append) => data.append(append),
+            Write::Append(append) => data.append(&append),
             Write::Tool(write) => {
                 data.tools.check(&write)?;
                 data.tools.apply(&write);
@@ -197,8 +197,8 @@ impl Worker {
 }
 
 impl Data {
-    fn append(&mut self, append: Append) -> Result<(), Error> {
-        self.check_fence(&append)?;
+    fn append(&mut self, append: &Append) -> Result<(), Error> {
+        self.check_fence(append)?;
         let stored = self
             .catalog
             .get(append.run)
@@ -214,7 +214,7 @@ impl Data {
             return conflict;
         }
         if append.expected != stored {
-            let is_repeat = upto <= stored.0 && self.holds(&append)?;
+            let is_repeat = upto <= stored.0 && self.holds(append)?;
             return if is_repeat { Ok(()) } else { conflict };
         }
         if let (Some((free, reserve)), Seq(0)) = (self.reserve, stored) {

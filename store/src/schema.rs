@@ -11,3 +11,6 @@ pub(crate) mod v1;
 
 /// The version that is written.
 pub(crate) const CURRENT: u16 = 1;
+
+#[cfg(test)]
+mod tests;

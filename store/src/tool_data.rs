@@ -233,3 +233,6 @@ impl Tool {
         self.bytes -= old.as_ref().map_or(0, size);
     }
 }
+
+#[cfg(test)]
+mod tests;
