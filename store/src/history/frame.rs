@@ -9,6 +9,8 @@
 //! never taken for a frame. `durable` is how much of the segment was known to be on disk when the
 //! frame was written; it tells damage from a torn tail.
 
+use std::num::NonZeroU32;
+
 use super::Place;
 
 /// Bytes before the body.
@@ -127,18 +129,27 @@ pub(super) fn looks_like_index(bytes: &[u8]) -> bool {
 }
 
 /// The first sound frame behind `from` that proves that `from` was once on disk, if there is one.
-pub(super) fn witness(bytes: &[u8], segment: std::num::NonZeroU32, from: usize) -> Option<usize> {
+pub(super) fn witness(bytes: &[u8], segment: NonZeroU32, from: usize) -> Option<usize> {
     // Payloads may be full of false starts; checking them must stay linear.
-    let mut budget = 16 * (bytes.len() - from);
+    search(bytes, segment, from, &mut (16 * (bytes.len() - from)))
+}
+
+/// As [`witness`]; gives up when `budget` bytes were checked.
+pub(super) fn search(
+    bytes: &[u8],
+    segment: NonZeroU32,
+    from: usize,
+    budget: &mut usize,
+) -> Option<usize> {
     let mut at = from + 1;
-    while at + HEADER <= bytes.len() && budget > 0 {
+    while at + HEADER <= bytes.len() && *budget > 0 {
         let Some(size) = claimed_size(&bytes[at..]) else {
             at += 1;
             continue;
         };
         let durable = read_u32(&bytes[at + 12..at + 16]) as usize;
         if durable > from && durable <= at && at + size <= bytes.len() {
-            budget = budget.saturating_sub(size);
+            *budget = budget.saturating_sub(size);
             let offset = u32::try_from(at).ok()?;
             if check(&bytes[at..], Place { segment, offset }).is_ok() {
                 return Some(at);
@@ -158,4 +169,12 @@ fn checksum(frame: &[u8], place: Place) -> u32 {
     let crc = crc32c::crc32c_append(crc, &place.offset.to_le_bytes());
     let crc = crc32c::crc32c_append(crc, &frame[..8]);
     crc32c::crc32c_append(crc, &frame[12..])
+}
+
+/// Rewrites the version of the frame at the start of `bytes`, checksum included.
+#[cfg(test)]
+pub(super) fn set_version(bytes: &mut [u8], place: Place, version: u8) {
+    bytes[2] = version;
+    let crc = checksum(bytes, place);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
 }

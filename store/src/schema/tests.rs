@@ -71,6 +71,7 @@ fn error(kind: ErrorKind, retry_after: Option<Duration>) -> ToolError {
 }
 
 /// Every event, and every variant of what is in it.
+#[allow(clippy::too_many_lines, reason = "one plain sample for each event")]
 fn events() -> Vec<(String, Event)> {
     let step = StepIndex(300);
     let attempt = Attempt(2);
