@@ -18,6 +18,7 @@
 //!   turn: all of the above for a batch of inputs, numbered and ready to be appended
 //! ```
 
+mod check;
 mod decide;
 mod ending;
 mod evaluate;
@@ -34,8 +35,8 @@ pub mod view;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub use check::FoldError;
 pub use decide::decide;
-pub use fold::FoldError;
 pub use messages::{Decision, Effect, Input, Outcome, Rejected, StartStep, Submission, Turn};
 pub use turn::resume;
 

@@ -74,7 +74,7 @@ impl Breaker {
                 succeeded: 0,
             },
         };
-        breaker.generation = snapshot.generation + 1;
+        breaker.generation = snapshot.generation.wrapping_add(1);
         breaker.permits = snapshot.permits;
         breaker.in_a_row = snapshot.failures_in_a_row;
         breaker.openings = snapshot.openings;

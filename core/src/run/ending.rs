@@ -11,6 +11,7 @@ use crate::event::{Event, FailureReason};
 use crate::ids::StepIndex;
 use crate::json::Json;
 use crate::limits::Limits;
+use crate::tool::ErrorKind;
 
 impl Run {
     /// What must follow from the run's state by itself: a failing or cancelled run gives its waiting
@@ -97,21 +98,28 @@ impl Run {
     }
 
     fn completion(&self, limits: &Limits) -> Event {
-        let result = match evaluate::output(self) {
-            Ok(Some(result)) => result,
-            Ok(None) => self.default_result(),
-            Err(error) => {
-                return Event::RunFailed {
-                    reason: FailureReason::Output,
-                    error: format!("output: {error}").into(),
-                };
+        let result = evaluate::output(self).and_then(|output| {
+            let result = output.unwrap_or_else(|| self.default_result());
+            match over_payload("output", &result, limits) {
+                None => Ok(result),
+                Some(error) => Err(error),
             }
-        };
-        match over_payload("result", &result, limits) {
-            None => Event::RunCompleted { result },
-            Some(error) => Event::RunFailed {
-                reason: FailureReason::Limit,
-                error: format!("output: {error}").into(),
+        });
+        match result {
+            Ok(result) => Event::RunCompleted { result },
+            Err(error) => Event::RunFailed {
+                reason: match error.kind {
+                    ErrorKind::Limit => FailureReason::Limit,
+                    ErrorKind::InvalidInput
+                    | ErrorKind::Transient
+                    | ErrorKind::Permanent
+                    | ErrorKind::Timeout
+                    | ErrorKind::Unavailable
+                    | ErrorKind::Panic
+                    | ErrorKind::OutcomeUnknown
+                    | ErrorKind::Expression => FailureReason::Output,
+                },
+                error: error.message,
             },
         }
     }

@@ -20,7 +20,7 @@ use crate::json::Json;
 use crate::limits::Limits;
 use crate::plan::Delivery;
 use crate::time::Timestamp;
-use crate::tool::{ErrorKind, ToolError};
+use crate::tool::ToolError;
 
 /// What becomes of a step that may start.
 enum Start {
@@ -98,9 +98,7 @@ impl Run {
             None => match evaluate::step(self, step) {
                 Ok(Some(input)) => input,
                 Ok(None) => return Start::Skip,
-                Err(error) => {
-                    return Start::Fail(ToolError::new(ErrorKind::Expression, error));
-                }
+                Err(error) => return Start::Fail(error),
             },
         };
         if let Some(error) = over_payload("input", &input, limits) {

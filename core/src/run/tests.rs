@@ -97,6 +97,8 @@ struct Bench {
     limits: Limits,
     /// Attempts that were started and have neither reported nor died.
     out: BTreeSet<(StepIndex, Attempt)>,
+    /// The timer that is set.
+    alarm: Option<Timestamp>,
 }
 
 impl Bench {
@@ -107,6 +109,7 @@ impl Bench {
             now: Timestamp(1_000_000),
             limits: Limits::default(),
             out: BTreeSet::new(),
+            alarm: None,
         }
     }
 
@@ -166,9 +169,12 @@ impl Bench {
                 Effect::StartStep(start) => {
                     self.out.insert((start.step, start.attempt));
                 }
+                Effect::SetTimer { at } => {
+                    assert!(*at > self.now, "a timer is set for what is to come");
+                    self.alarm = Some(*at);
+                }
                 Effect::AbortStep { .. }
                 | Effect::MakePlan { .. }
-                | Effect::SetTimer { .. }
                 | Effect::Publish { .. }
                 | Effect::Close => {}
             }
@@ -276,6 +282,7 @@ impl Bench {
     fn crash(&mut self) -> Turn {
         self.run = self.replayed();
         self.out.clear();
+        self.alarm = None;
         for (step, state) in self.run.steps_that_are(StepStatus::Running) {
             self.out.insert((step, state.attempt));
         }

@@ -54,6 +54,7 @@ impl Run {
         self.start_ready(now, limits, &mut decision, &mut turn);
 
         if self.plan.is_some() || self.phase != Phase::Pending {
+            // The plan came, or is of no use any more.
             turn.effects
                 .retain(|effect| !matches!(effect, Effect::MakePlan { .. }));
         }
@@ -113,15 +114,16 @@ impl Run {
         self.timers.range(later..).next().map(|(at, _)| *at)
     }
 
-    /// Adds what the rest of the node must hear of the turn.
+    /// Adds what the rest of the node must hear of the turn. An end that a later input of the same
+    /// turn took back is none.
     fn announce(&self, turn: &mut Turn) {
-        let Some(last) = turn.records.last() else {
-            return;
-        };
+        let closing = turn.effects.contains(&Effect::Close);
+        turn.effects.retain(|effect| *effect != Effect::Close);
+        if let Some(last) = turn.records.last() {
+            turn.effects.push(Effect::Publish { upto: last.seq });
+        }
         let ended = turn.records.iter().any(|record| record.event.is_terminal());
-        turn.effects.push(Effect::Publish { upto: last.seq });
-        if ended && self.status().is_ended() {
-            turn.effects.retain(|effect| *effect != Effect::Close);
+        if (closing || ended) && self.status().is_ended() {
             turn.effects.push(Effect::Close);
         }
     }

@@ -200,6 +200,15 @@ fn the_actor_of_an_ended_run_is_told_to_go() {
 }
 
 #[test]
+fn an_ended_run_that_is_loaded_and_reopened_in_one_turn_is_not_closed() {
+    let mut bench = Bench::started(&echoes(&[("a", &[])]));
+    bench.fail("a", ErrorKind::Permanent);
+    let turn = bench.turn([Input::Recovered, Input::Retry]);
+    assert_eq!(names(&turn), ["run_reopened", "step_started"]);
+    assert!(!turn.effects.contains(&Effect::Close));
+}
+
+#[test]
 fn nothing_is_owed_to_a_run_that_waits_for_a_slot() {
     let mut bench = Bench::empty();
     bench.turn([submit_plan(&load(&echoes(&[("a", &[])])))]);

@@ -499,7 +499,7 @@ fn a_result_over_the_payload_limit_fails_the_run() {
     bench.complete("a");
     assert_eq!(bench.run.failure.unwrap().as_str(), "limit_exceeded");
     assert!(
-        bench.error().starts_with("output: result has "),
+        bench.error().starts_with("output has "),
         "{}",
         bench.error()
     );
