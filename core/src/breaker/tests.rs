@@ -340,15 +340,22 @@ fn a_report_that_is_itself_overdue_is_a_failure_though_nobody_looked() {
 #[test]
 fn a_report_on_a_call_of_an_earlier_state_is_not_counted() {
     let mut breaker = breaker();
-    let old: Vec<Permit> = (0..8).map(|_| breaker.admit(at(0)).unwrap()).collect();
+    let mut old: Vec<Permit> = (0..8).map(|_| breaker.admit(at(0)).unwrap()).collect();
     calls(&mut breaker, &[BAD; 4], at(0));
+    let mut late = |breaker: &mut Breaker, outcomes: &[CallOutcome], now| {
+        let before = breaker.clone();
+        for outcome in outcomes {
+            breaker.report(old.pop().unwrap(), *outcome, QUICK, now);
+        }
+        assert_eq!(*breaker, before, "{:?}", breaker.state());
+    };
+    late(&mut breaker, &[OK, BAD], at(1));
     let now = breaker.next_change().unwrap();
     breaker.advance(now);
-    let before = breaker.clone();
-    for (permit, outcome) in old.into_iter().zip([OK, OK, OK, OK, BAD, BAD, BAD, BAD]) {
-        breaker.report(permit, outcome, QUICK, now);
-    }
-    assert_eq!(breaker, before);
+    late(&mut breaker, &[OK, BAD], now);
+    calls(&mut breaker, &[OK, OK, OK], now);
+    assert_eq!(breaker.state(), State::Closed);
+    late(&mut breaker, &[BAD, BAD, BAD, BAD], now);
 }
 
 #[test]

@@ -98,6 +98,23 @@ fn of_a_late_output_without_end_only_the_size_is_kept() {
 }
 
 #[test]
+fn late_outputs_do_not_take_the_run_over_its_limit() {
+    let limits = Limits {
+        run_bytes: 3_000,
+        ..Limits::default()
+    };
+    let mut bench = Bench::limited(limits);
+    bench.start(&two());
+    bench.turn([Input::Cancel]);
+    for id in ["a", "b"] {
+        let report = bench.report(id, ok(&json!("x".repeat(1_500))));
+        bench.turn([report]);
+    }
+    assert_eq!(bench.run.status(), RunStatus::Cancelled);
+    assert!(bench.run.bytes() < 3_300, "{}", bench.run.bytes());
+}
+
+#[test]
 fn the_order_in_the_journal_decides_between_a_report_and_a_cancellation() {
     let mut bench = Bench::started(&echoes(&[("a", &[])]));
     let report = bench.report("a", ok(&json!(1)));
