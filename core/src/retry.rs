@@ -31,7 +31,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait after the `failed_attempts`-th failure (1 for the first): see [`backoff`].
+    /// How long to wait after the `failed_attempts`-th failure (1 for the first):
+    /// `initial * factor^(n - 1)`, at most `max`, and with jitter between half of that and the whole.
     pub fn delay(&self, failed_attempts: u32, seed: u64) -> Duration {
         let delay = backoff(self.initial, self.factor, self.max, failed_attempts);
         if self.jitter {
