@@ -239,6 +239,8 @@ pub struct Run {
     /// Whether the run was given a slot before it had a plan. Memory of the live actor and no fact:
     /// whoever loads the run again gives it a slot again.
     slot: bool,
+    /// Whether the planner was asked for the plan the run waits for; memory of the live actor too.
+    asked: bool,
     /// The compiled form of the plan that the next event brings, if the caller has it at hand.
     attached: Option<Arc<Plan>>,
 }
@@ -267,6 +269,7 @@ impl Run {
             bytes: 0,
             first_failure: None,
             slot: false,
+            asked: false,
             attached: None,
         }
     }
@@ -325,7 +328,8 @@ impl Run {
 
 impl PartialEq for Run {
     /// Equal when every durable fact about them is: plans are compared by their text, and what only
-    /// the live actor remembers (a slot given early, an attached plan) does not count.
+    /// the live actor remembers (a slot given early, a question to the planner, an attached plan)
+    /// does not count.
     fn eq(&self, other: &Self) -> bool {
         let facts = |run: &Self| (run.id, run.phase, run.round, run.seq, run.failure);
         let times = |run: &Self| (run.created_at, run.started_at, run.completed_at);

@@ -142,10 +142,13 @@ impl Run {
         Ok(())
     }
 
-    /// Without a plan the turn remembers that the run has a slot, and the plan starts it.
+    /// Without a plan the turn remembers that the run has a slot, and the plan starts it. A planner
+    /// that was asked before the run was loaded again is asked once more: its answer went nowhere.
     fn start(&self, decision: &mut Decision) {
         if self.plan.is_some() {
             decision.events.push(Event::RunStarted);
+        } else if !self.asked {
+            decision.effects.extend(self.plan_owed());
         }
     }
 

@@ -82,6 +82,8 @@ impl Run {
             self.attached = aside.plan;
         }
         self.slot |= aside.slot;
+        let question = |effect: &Effect| matches!(effect, Effect::MakePlan { .. });
+        self.asked |= decision.effects.iter().any(question);
         self.commit(decision, now, turn);
         self.settle(now, limits, decision, turn);
         Ok(aside.rearm)
@@ -144,8 +146,9 @@ fn compiled(submission: &Submission) -> Result<Option<Arc<Plan>>, Rejected> {
 }
 
 /// The effects that are owed for a run that was loaded from the store: the plan it waits for, its
-/// timer, or the end of its actor. What was running at the time is the business of
-/// [`Input::Recovered`].
+/// timer, or the end of its actor. A turn with [`Input::Recovered`], and [`Input::Start`] for a run
+/// that is pending, brings them as well; this is for a caller that only wants to know. What was
+/// running at the time is the business of [`Input::Recovered`] alone.
 pub fn resume(run: &Run) -> Vec<Effect> {
     match run.phase {
         Phase::Pending => run.plan_owed().into_iter().collect(),

@@ -81,6 +81,21 @@ fn a_slot_is_not_remembered_over_a_crash() {
 }
 
 #[test]
+fn a_planner_is_asked_once_and_again_only_when_the_run_was_loaded_again() {
+    let question = Effect::MakePlan {
+        prompt: "go".into(),
+    };
+    let mut bench = Bench::empty();
+    let turn = bench.turn([submit_prompt("go"), Input::Start]);
+    let asked = turn.effects.iter().filter(|effect| **effect == question);
+    assert_eq!(asked.count(), 1);
+    assert_eq!(bench.turn([Input::Start]), Turn::default());
+    assert_eq!(bench.crash(), Turn::default());
+    assert_eq!(bench.turn([Input::Start]).effects, [question]);
+    assert_eq!(bench.turn([Input::Start]), Turn::default());
+}
+
+#[test]
 fn a_second_plan_is_refused() {
     let plan = load(&echoes(&[("a", &[])]));
     let mut bench = Bench::empty();
