@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Integers outside bodies are little endian. Bodies are bincode of the mirror types in
-//! [`crate::schema`]. Readers skip records by their length, and the event number is the first
+//! schema.rs. Readers skip records by their length, and the event number is the first
 //! field of every body, so that reading from the middle decodes nothing before it.
 //!
 //! What never lives here: checksums. Callers check the CRC of a frame before they decode what is

@@ -35,13 +35,11 @@ pub type Open = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn RunStore>> + Send + S
 /// Makes retention remove every ended run now.
 pub type Retire = Box<dyn Fn(Arc<dyn RunStore>) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Makes a `#[tokio::test]` of each property. The argument is an expression that gives an
-/// [`Open`](crate::conformance::Open) on a fresh store each time it is evaluated; a directory it
-/// makes must live as long as the closure.
+/// Makes a `#[tokio::test]` of each property. The argument is an expression that gives an `Open` on
+/// a fresh store each time it is evaluated; a directory it makes must live as long as the closure.
 ///
 /// With `retire: EXPRESSION` also of those properties that need retention to remove runs; that
-/// expression gives an [`Open`](crate::conformance::Open) and the
-/// [`Retire`](crate::conformance::Retire) that belongs to it.
+/// expression gives an `Open` and the `Retire` that belongs to it.
 #[macro_export]
 macro_rules! conformance_suite {
     ($open:expr, retire: $pair:expr) => {
