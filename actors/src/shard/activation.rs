@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crane_core::run::{Input, Phase};
-use crane_core::{Run, RunId};
+use crane_core::{Run, RunId, limits};
 use ractor::{Actor, ActorProcessingErr};
 use tokio::sync::oneshot;
 
@@ -93,12 +93,14 @@ impl ShardState {
             self.fill_slots();
             return Ok(());
         }
-        // Commands first: a cancelled run must not start its lost attempts again.
-        inputs.push_back(Queued::silent(Input::Recovered));
+        // Commands first: a cancelled run must not start its lost attempts again. But within the
+        // first turn, or attempts that this actor starts would be taken for lost ones.
+        let place = inputs.len().min(limits::TURN_INPUTS - 2);
+        inputs.insert(place, Queued::silent(Input::Recovered));
         if run.phase == Phase::Pending {
             let waited = self.kernel.clock.now().since(run.created_at);
             self.kernel.metrics.queue_wait.record(waited);
-            inputs.push_back(Queued::silent(Input::Start));
+            inputs.insert(place + 1, Queued::silent(Input::Start));
         }
         self.spawn(run, inputs, hold, None).await
     }
