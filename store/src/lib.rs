@@ -16,8 +16,11 @@
 pub mod catalog;
 pub mod codec;
 pub mod conformance;
+pub mod embedded;
+pub mod faults;
 pub mod history;
 pub mod memory;
+pub mod metrics;
 mod schema;
 pub mod tool_data;
 
