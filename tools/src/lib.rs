@@ -5,7 +5,7 @@
 //! knows of actors, retries or breakers, which the runtime puts around it.
 //!
 //! ```text
-//!   prompt ──> planner::Planner ──> plan (JSON) ──> checked and run by the rest of Crane
+//!   prompt ──> planner ──> plan (JSON) ──> checked and run by the rest of Crane
 //!                                                        │ each ready step
 //!                                                        v
 //!              ToolActor ──> Tool::call(input, CallContext) ──> output or ToolError

@@ -1,23 +1,13 @@
 //! Planners: what makes a plan of a prompt.
 //!
-//! A planner returns a plan in the form in which users write plans; whether it is a good one is
-//! checked where all plans are checked. It never runs anything.
+//! A planner (the port is [`crane_actors::planner::Planner`]) returns a plan in the form in which
+//! users write plans; whether it is a good one is checked where all plans are checked. It never
+//! runs anything.
 
 pub mod rules;
 
 use crane_core::limits::{CALCULATOR_CHARS, PROMPT_CHARS};
-use serde_json::Value;
-
 pub use rules::RulesPlanner;
-
-/// Makes a plan of a prompt.
-pub trait Planner: Send + Sync {
-    /// The plan, as JSON in the form of a plan file.
-    ///
-    /// # Errors
-    /// [`PlanError`] when the prompt is not understood; its text is the error of the run.
-    fn plan(&self, prompt: &str) -> Result<Value, PlanError>;
-}
 
 /// Why there is no plan. The texts begin with "Could not parse prompt: ", as users know it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -36,10 +36,12 @@ mod cursor;
 mod segments;
 mod tokens;
 
+use crane_actors::planner::Planner;
 use crane_core::limits::{CALCULATOR_CHARS, PROMPT_CHARS};
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use serde_json::{Value, json};
 
-use super::{PlanError, Planner};
+use super::PlanError;
 use crate::{calculator, todo_store};
 use command::Command;
 
@@ -48,8 +50,12 @@ use command::Command;
 pub struct RulesPlanner;
 
 impl Planner for RulesPlanner {
-    fn plan(&self, prompt: &str) -> Result<Value, PlanError> {
-        plan(prompt)
+    fn plan(&self, prompt: &str) -> BoxFuture<'static, Result<Value, String>> {
+        ready(plan(prompt).map_err(|error| error.to_string())).boxed()
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 }
 
