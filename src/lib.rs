@@ -1,1 +1,21 @@
-//! placeholder
+//! The binary: command line, wiring, telemetry, bench.
+//!
+//! ```text
+//!   cli ──> session ──> Node (store + tools + planner + supervision tree) ──> Runtime
+//!    │         └── live view: follows the events of a run
+//!    ├── plan_file: files to JSON, findings to lines
+//!    └── output: the only writer of standard output and standard error
+//! ```
+//!
+//! No rule of the domain lives here: what a plan may say, when a step is retried, what is durable
+//! is decided in the crates below.
+
+pub mod bench;
+pub mod cli;
+pub mod live;
+pub mod node;
+pub mod output;
+pub mod plan_file;
+pub mod settings;
+pub mod telemetry;
+pub mod tool_view;

@@ -1,0 +1,99 @@
+//! A command's time with a node: open it, work, close it, whatever happens in between.
+//!
+//! ```text
+//!   open ──> work ───────────────────────> close (running steps get a moment) ──> outcome
+//!              ├─ the store fails ───────────────────────────────────────────────> Broken
+//!              └─ Ctrl-C ────────────────> close, or a second Ctrl-C ────────────> Interrupted
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use crane_actors::Restore;
+use crane_core::Limits;
+
+use super::Data;
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use crate::node::{Node, NodeOptions};
+use crate::output;
+use crate::settings::Settings;
+
+/// How long running steps may go on after Ctrl-C. A step that is cut off runs again on resume, and
+/// an at-most-once step cannot.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Works with a node on `data`, which is made if it is missing.
+pub(super) async fn with_node<T>(
+    data: &Data,
+    work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let settings = Settings::from_environment()?;
+    let mut interrupt = Interrupt::listen()?;
+    let opening = Node::open(NodeOptions {
+        data: data.path.clone(),
+        restore: Restore::None,
+        limits: Limits::default(),
+        settings,
+    });
+    let node = tokio::select! {
+        node = opening => node?,
+        () = interrupt.next() => {
+            output::note("interrupted before anything was started");
+            return Err(Failure::Interrupted);
+        }
+    };
+    attend(&node, &mut interrupt, work).await
+}
+
+/// Works with a node on `data`, which must exist: who asks what is there does not want it made.
+pub(super) async fn with_existing<T>(
+    data: &Data,
+    work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    require(&data.path)?;
+    with_node(data, work).await
+}
+
+/// Works with a node that keeps nothing.
+pub(super) async fn without_data<T>(
+    work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let settings = Settings::from_environment()?;
+    let mut interrupt = Interrupt::listen()?;
+    let node = Node::in_memory(Limits::default(), settings).await?;
+    attend(&node, &mut interrupt, work).await
+}
+
+/// Says which option to use when there is no such directory.
+pub(super) fn require(data: &Path) -> Result<(), Failure> {
+    if data.exists() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "there is no data directory {}; name the one that holds the runs with --data DIR",
+        data.display()
+    )))
+}
+
+async fn attend<T>(
+    node: &Node,
+    interrupt: &mut Interrupt,
+    work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let outcome = tokio::select! {
+        biased;
+        reason = node.runtime().failed() => return Err(Failure::Broken(reason.to_string())),
+        () = interrupt.next() => {
+            output::note("interrupted; running steps may end first (again: at once)");
+            Err(Failure::Interrupted)
+        }
+        outcome = work(node) => outcome,
+    };
+    tokio::select! {
+        closed = node.close(GRACE) => closed?,
+        // Everything that was acknowledged is durable without being closed.
+        () = interrupt.next() => return Err(Failure::Interrupted),
+    }
+    outcome
+}
