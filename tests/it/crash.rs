@@ -120,7 +120,10 @@ pub(crate) fn is_root(what: &str) -> bool {
         return true;
     }
     let required = std::env::var("CRANE_REQUIRE_ALL").is_ok_and(|value| value == "1");
-    assert!(!required, "{what} needs root and CRANE_REQUIRE_ALL=1 is set");
+    assert!(
+        !required,
+        "{what} needs root and CRANE_REQUIRE_ALL=1 is set"
+    );
     println!("skipped: {what} needs root");
     false
 }

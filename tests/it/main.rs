@@ -1,3 +1,4 @@
 //! Tests of the whole: one binary, a file a topic.
 
 mod architecture;
+mod crash;

@@ -22,7 +22,7 @@ pub(crate) fn check(data: &Path, notes: &Notes) -> Vec<String> {
         Ok(report) => report.findings.iter().map(|f| format!("{f:?}")).collect(),
         Err(error) => vec![format!("verify: {error}")],
     };
-    let store = match EmbeddedStore::open(store_options(data)) {
+    let store = match EmbeddedStore::open(&store_options(data)) {
         Ok(store) => Arc::new(store),
         Err(error) => {
             wrong.push(format!("the store does not open: {error}"));
@@ -107,11 +107,15 @@ fn check_effect(
         return;
     };
     if counts.get(&generation) != Some(&1) {
-        wrong.push(format!("{key} is completed by {generation}, effects: {counts:?}"));
+        wrong.push(format!(
+            "{key} is completed by {generation}, effects: {counts:?}"
+        ));
     }
     for (maker, count) in &counts {
         if *maker > generation {
-            wrong.push(format!("{key} ran again after it was completed: {counts:?}"));
+            wrong.push(format!(
+                "{key} ran again after it was completed: {counts:?}"
+            ));
         } else if *count > 1 {
             wrong.push(format!("{key} was repeated without a kill: {counts:?}"));
         }
@@ -132,9 +136,9 @@ fn is_todo_added(run: &Run, record: &Record) -> bool {
     let Event::StepCompleted { step, .. } = &record.event else {
         return false;
     };
-    run.plan.as_ref().is_some_and(|plan| {
-        plan.steps[step.position()].tool.as_str() == "todo_store"
-    })
+    run.plan
+        .as_ref()
+        .is_some_and(|plan| plan.steps[step.position()].tool.as_str() == "todo_store")
 }
 
 /// As many todos as completed steps that add one, and no text twice.
@@ -158,14 +162,16 @@ fn check_todos(
         wrong.push(format!("{} todos were added twice", all - texts.len()));
     }
     if all < completed {
-        wrong.push(format!("{completed} todos were acknowledged, {all} are stored"));
+        wrong.push(format!(
+            "{completed} todos were acknowledged, {all} are stored"
+        ));
     }
 }
 
 /// Accepted runs that are not stored, and runs that had ended and have not: for images of a disk
 /// whose power was cut, where runs need not have ended.
 pub(crate) fn lost(data: &Path, accepted: &[RunId], ended: &[RunId]) -> Vec<String> {
-    let store = match EmbeddedStore::open(store_options(data)) {
+    let store = match EmbeddedStore::open(&store_options(data)) {
         Ok(store) => Arc::new(store),
         Err(error) => return vec![format!("the store does not open: {error}")],
     };

@@ -68,11 +68,7 @@ pub(crate) fn store_options(data: &Path) -> embedded::Options {
 }
 
 /// A node on `store` with the standard tools and the `effect` tool.
-pub(crate) async fn start(
-    store: Arc<EmbeddedStore>,
-    notes: &Path,
-    generation: u32,
-) -> Runtime {
+pub(crate) async fn start(store: Arc<EmbeddedStore>, notes: &Path, generation: u32) -> Runtime {
     let mut tools = crane_tools::standard(ToolsConfig::default());
     tools.push(Arc::new(Effect {
         file: Arc::new(append_to(&notes.join("effects"))),
@@ -100,7 +96,7 @@ async fn run(data: &Path, notes: &Path, generation: u32, finish: bool) -> i32 {
     if let Ok(sabotage) = std::env::var(SABOTAGE) {
         options.faults = sabotaged(&sabotage);
     }
-    let store = match EmbeddedStore::open(options) {
+    let store = match EmbeddedStore::open(&options) {
         Ok(store) => Arc::new(store),
         Err(error) => {
             eprintln!("{error}");
@@ -192,7 +188,8 @@ async fn submit_for_ever(runtime: &Runtime, notes: &Path) {
         };
         let id = submitted.run.id;
         // One write each: a kill may cut it, and then it does not count.
-        file.write_all(format!("{id}\n").as_bytes()).expect("a note");
+        file.write_all(format!("{id}\n").as_bytes())
+            .expect("a note");
         let (runtime, sender) = (runtime.clone(), sender.clone());
         tokio::spawn(async move {
             if let Ok(Some(_)) = runtime.ended(id).await {

@@ -40,7 +40,8 @@ impl SmallDisk {
         let chunk = vec![1; 64 << 10];
         while file.write_all(&chunk).is_ok() {}
         let size = file.metadata().expect("its size").len();
-        file.set_len(size.saturating_sub(leave)).expect("it shrinks");
+        file.set_len(size.saturating_sub(leave))
+            .expect("it shrinks");
     }
 
     fn free(&self) {
@@ -74,7 +75,10 @@ async fn submit(runtime: &Runtime, plan: Value) -> Result<RunId, SubmitError> {
         plan: Some(plan),
         ..Request::default()
     };
-    runtime.submit(request, false).await.map(|submitted| submitted.run.id)
+    runtime
+        .submit(request, false)
+        .await
+        .map(|submitted| submitted.run.id)
 }
 
 /// Submits until new runs are refused for want of space.
@@ -119,7 +123,7 @@ fn a_full_disk_refuses_new_runs_loses_nothing_and_goes_on_when_space_returns() {
         .expect("a runtime");
     let mut accepted = Vec::new();
     runtime.block_on(async {
-        let store = EmbeddedStore::open(child::store_options(&data)).expect("the store opens");
+        let store = EmbeddedStore::open(&child::store_options(&data)).expect("the store opens");
         let node = child::start(Arc::new(store), &notes.path(""), 0).await;
         for _ in 0..50 {
             accepted.push(submit(&node, plan()).await.expect("there is space"));
@@ -137,15 +141,23 @@ fn a_full_disk_refuses_new_runs_loses_nothing_and_goes_on_when_space_returns() {
             let run = node.ended(*id).await.expect("readable").expect("there");
             assert_eq!(run.status(), RunStatus::Completed);
         }
-        node.shutdown(Duration::from_secs(10)).await.expect("the store closes");
+        node.shutdown(Duration::from_secs(10))
+            .await
+            .expect("the store closes");
     });
-    let again = EmbeddedStore::open(child::store_options(&data)).expect("the store opens again");
+    let again = EmbeddedStore::open(&child::store_options(&data)).expect("the store opens again");
     runtime.block_on(async {
         let node = child::start(Arc::new(again), &notes.path(""), 1).await;
         for id in &accepted {
-            let run = node.load(*id).await.expect("readable").expect("still there");
+            let run = node
+                .load(*id)
+                .await
+                .expect("readable")
+                .expect("still there");
             assert_eq!(run.status(), RunStatus::Completed);
         }
-        node.shutdown(Duration::from_secs(10)).await.expect("the store closes");
+        node.shutdown(Duration::from_secs(10))
+            .await
+            .expect("the store closes");
     });
 }

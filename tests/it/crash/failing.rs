@@ -1,6 +1,5 @@
 //! A journal that fails ends the process; a restart recovers.
 
-
 use super::child::STORE_FAILED;
 use super::{Notes, Task, checker, spawn_child};
 

@@ -71,10 +71,16 @@ fn cut_power(rounds: u32, sabotage: Option<&str>) -> Vec<String> {
         let pid = child.id().to_string();
         system("kill", &["-STOP", &pid]);
         let (accepted, ended) = (ids(&notes.lines("accepted")), ids(&notes.lines("ended")));
-        assert!(!accepted.is_empty(), "the node accepted nothing before the cut");
+        assert!(
+            !accepted.is_empty(),
+            "the node accepted nothing before the cut"
+        );
         let cut = disk.cut(&notes);
         let lost = checker::lost(&cut.mount.join("data"), &accepted, &ended);
-        wrong.extend(lost.into_iter().map(|what| format!("round {generation}: {what}")));
+        wrong.extend(
+            lost.into_iter()
+                .map(|what| format!("round {generation}: {what}")),
+        );
         drop(cut);
         kill(child);
     }

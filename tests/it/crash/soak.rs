@@ -49,5 +49,8 @@ fn nothing_accepted_is_lost_and_nothing_finished_runs_again() {
 #[test]
 fn the_checker_goes_red_without_a_journal() {
     let wrong = soak(4, Some("journal.write=skip"));
-    assert!(!wrong.is_empty(), "a journal that writes nothing was not noticed");
+    assert!(
+        !wrong.is_empty(),
+        "a journal that writes nothing was not noticed"
+    );
 }
