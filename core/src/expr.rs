@@ -12,14 +12,17 @@
 //! Everything is checked and compiled when a plan is loaded; a run only evaluates. Evaluation is
 //! pure and bounded: source length, instructions, depth and size of the result each have a limit.
 
+mod arguments;
 mod compile;
 mod engine;
 mod error;
 mod expression;
+mod guard;
 mod names;
 mod path;
 mod scan;
 mod scope;
+mod slices;
 mod split;
 mod template;
 mod write;

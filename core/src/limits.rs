@@ -6,7 +6,7 @@ use std::time::Duration;
 /// parser cannot overflow a 2 MiB stack, so it is not settable.
 pub const EXPRESSION_BYTES: usize = 512;
 /// Cost limit of one expression, in instructions of its virtual machine.
-pub const EXPRESSION_FUEL: u64 = 50_000;
+pub const EXPRESSION_FUEL: u64 = 250_000;
 /// Expressions (`${...}` and `when`) of one plan; each keeps a compiled program in memory.
 pub const PLAN_EXPRESSIONS: usize = 50_000;
 /// Largest JSON text that one template may resolve to, in bytes. Not settable: it bounds the memory

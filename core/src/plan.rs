@@ -14,6 +14,7 @@ pub(crate) mod findings;
 pub mod graph;
 mod inputs;
 mod links;
+mod retry;
 mod schema;
 mod step;
 

@@ -126,7 +126,7 @@ impl<'a> Compiler<'a> {
         let test = match value {
             Value::Bool(value) => Test::Always(*value),
             Value::String(text) => {
-                let source = match split(text).as_deref() {
+                let source = match split(text.trim()).as_deref() {
                     Ok([Piece::Expression(source)]) => source,
                     _ => text.as_str(),
                 };

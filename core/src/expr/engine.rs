@@ -8,6 +8,9 @@ use std::sync::LazyLock;
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 
+use super::guard;
+use super::slices;
+use super::write::{WriteError, Writer};
 use crate::limits;
 
 /// The engine that all expressions share.
@@ -17,7 +20,13 @@ pub(super) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine.set_fuel(Some(limits::EXPRESSION_FUEL));
     engine.remove_global("debug");
     engine.remove_global("namespace");
+    for html in ["safe", "escape", "e", "pprint"] {
+        engine.remove_filter(html);
+    }
+    engine.add_filter("tojson", tojson);
+    engine.add_filter(guard::FILTER, guard::charge);
     engine.add_function("range", range);
+    engine.set_unknown_method_callback(slices::call);
     engine
 });
 
@@ -59,6 +68,17 @@ fn range(
         Value::from(i64::try_from(item).unwrap_or(i64::MAX))
     });
     Ok(Value::from(list.collect::<Vec<_>>()))
+}
+
+/// `tojson`: the JSON text of a value. The engine's own can be asked for an indent of gigabytes.
+fn tojson(value: &Value) -> Result<String, Error> {
+    let mut writer = Writer::default();
+    match writer.value(value, 0) {
+        Ok(()) => Ok(writer.into_text()),
+        Err(WriteError::Undefined) => Err(Error::from(ErrorKind::UndefinedError)),
+        Err(WriteError::TooLarge | WriteError::TooDeep) => Err(Error::from(ErrorKind::OutOfFuel)),
+        Err(WriteError::Invalid(message)) => Err(invalid(message)),
+    }
 }
 
 fn invalid(message: String) -> Error {

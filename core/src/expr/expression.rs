@@ -7,6 +7,7 @@ use minijinja::{Error, ErrorKind};
 
 use super::engine::ENGINE;
 use super::error::ExprError;
+use super::guard::rewrite;
 use super::names::{FUNCTIONS, Reference, StepIds, names};
 use super::path::{Path, Root, StepName};
 use super::scope::{Piece, Scope};
@@ -50,31 +51,29 @@ impl Expression {
                     Root::RunId | Root::Status(_) => reference.path.segments.is_empty(),
                     Root::Run | Root::Step(_) => false,
                 });
-        let mut problems = names.problems;
         let program = if plain {
             None
         } else {
-            match ENGINE.compile_expression_owned(source.to_owned()) {
-                Ok(program) => Some(program),
-                Err(error) => return Err(vec![syntax(source, &error)]),
+            let program = compile(source).map_err(|error| vec![syntax(source, &error)])?;
+            if !names.problems.is_empty() {
+                return Err(names.problems);
+            }
+            // The engine's own list of names: should the words ever be read otherwise than the
+            // engine reads them, the expression is refused instead of racing.
+            let mut unlisted = program.undeclared_variables(false);
+            unlisted.retain(|name| {
+                !names.free.contains(&name.as_str()) && !FUNCTIONS.contains(&name.as_str())
+            });
+            if let Some(name) = unlisted.iter().min() {
+                return Err(vec![format!("unknown name \"{name}\"")]);
+            }
+            let guarded = rewrite(source);
+            if guarded == source {
+                Some(program)
+            } else {
+                Some(compile(&guarded).map_err(|error| vec![syntax(source, &error)])?)
             }
         };
-        if problems.is_empty() {
-            problems.extend(program.as_ref().and_then(|program| {
-                // The engine's own list of names: should the words ever be read otherwise than the
-                // engine reads them, the expression is refused instead of racing.
-                let unlisted = program
-                    .undeclared_variables(false)
-                    .into_iter()
-                    .find(|name| {
-                        !names.free.contains(&name.as_str()) && !FUNCTIONS.contains(&name.as_str())
-                    });
-                unlisted.map(|name| format!("unknown name \"{name}\""))
-            }));
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
         Ok(Self {
             source: source.into(),
             references: names.references.into(),
@@ -245,6 +244,10 @@ impl Expression {
             WriteError::Invalid(message) => self.failed(message),
         }
     }
+}
+
+fn compile(source: &str) -> Result<minijinja::Expression<'static, 'static>, Error> {
+    ENGINE.compile_expression_owned(source.to_owned())
 }
 
 /// Writes a document into a JSON string: the inside of a text, else the JSON in its usual form.

@@ -7,6 +7,7 @@
 use crate::ids::{StepId, StepIndex};
 use crate::plan::findings::nearest;
 
+use super::arguments;
 use super::path::{Path, Root, Segment, StepName};
 use super::scan::{Token, words};
 
@@ -22,8 +23,6 @@ pub(super) const FILTERS: &[&str] = &[
     "d",
     "default",
     "dictsort",
-    "e",
-    "escape",
     "first",
     "float",
     "format",
@@ -40,13 +39,11 @@ pub(super) const FILTERS: &[&str] = &[
     "map",
     "max",
     "min",
-    "pprint",
     "reject",
     "rejectattr",
     "replace",
     "reverse",
     "round",
-    "safe",
     "select",
     "selectattr",
     "slice",
@@ -150,6 +147,7 @@ pub(super) struct Names<'s> {
 pub(super) fn names<'s>(source: &'s str, steps: &dyn StepIds) -> Names<'s> {
     let tokens = words(source);
     let mut names = Names::default();
+    names.problems.extend(arguments::problems(&tokens));
     for (at, token) in tokens.iter().enumerate() {
         let Token::Word(word) = *token else { continue };
         match role(&tokens, at) {
@@ -170,7 +168,7 @@ pub(super) fn names<'s>(source: &'s str, steps: &dyn StepIds) -> Names<'s> {
 }
 
 /// What a word is, judged by its neighbors.
-enum Role {
+pub(super) enum Role {
     /// Behind a dot, or the name of an argument.
     Attribute,
     /// Behind a `|`.
@@ -181,7 +179,8 @@ enum Role {
     Name,
 }
 
-fn role(tokens: &[Token<'_>], at: usize) -> Role {
+/// What the word at `at` is.
+pub(super) fn role(tokens: &[Token<'_>], at: usize) -> Role {
     let before = |back: usize| at.checked_sub(back).and_then(|at| tokens.get(at)).copied();
     let is_keyword = |back: usize| {
         before(back) == Some(Token::Word("is")) && before(back + 1) != Some(Token::Mark(b'.'))

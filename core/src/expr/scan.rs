@@ -7,6 +7,8 @@
 //! attribute, a filter, a test, a keyword or the name of an argument. What the engine lists is
 //! compared afterwards; see [`super::expression`].
 
+use std::ops::Range;
+
 /// A word of an expression.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Token<'s> {
@@ -24,16 +26,24 @@ pub(super) enum Token<'s> {
     Tail,
 }
 
-/// The words of `source`. Bytes that belong to no word of the language come out as marks; the
-/// engine's parser refuses them.
+/// The words of `source`, see [`places`].
 pub(super) fn words(source: &str) -> Vec<Token<'_>> {
+    places(source).0
+}
+
+/// The words of `source`, and where each of them begins and ends. Bytes that belong to no word of the
+/// language come out as marks; the engine's parser refuses them.
+pub(super) fn places(source: &str) -> (Vec<Token<'_>>, Vec<Range<usize>>) {
     let bytes = source.as_bytes();
     let mut tokens = Vec::new();
+    let mut places = Vec::new();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
+        let start = at;
         let rest = &source.as_bytes()[at..];
         at += match byte {
             _ if byte.is_ascii_whitespace() => 1,
+            _ if !byte.is_ascii() => other(source, at, &mut tokens),
             b'"' | b'\'' => text(source, at, &mut tokens),
             b'0'..=b'9' => number(source, at, &mut tokens),
             _ if byte == b'_' || byte.is_ascii_alphabetic() => {
@@ -52,8 +62,23 @@ pub(super) fn words(source: &str) -> Vec<Token<'_>> {
                 }
             }
         };
+        // An operator of two bytes is one place and an empty one.
+        places.extend(
+            (places.len()..tokens.len())
+                .scan(start, |start, _| Some(std::mem::replace(start, at)..at)),
+        );
     }
-    tokens
+    (tokens, places)
+}
+
+/// Reads the character at `at`, which is no word of the language, and gives its length. The engine
+/// passes over spaces of any kind in some places; so a space is no word here either.
+fn other(source: &str, at: usize, tokens: &mut Vec<Token<'_>>) -> usize {
+    let character = source.get(at..).and_then(|rest| rest.chars().next());
+    if !character.is_some_and(char::is_whitespace) {
+        tokens.push(Token::Mark(source.as_bytes()[at]));
+    }
+    character.map_or(1, char::len_utf8)
 }
 
 /// Length of the word at the start of `rest`; 0 when there is none.

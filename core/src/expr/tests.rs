@@ -9,6 +9,10 @@ use crate::json::Json;
 use crate::plan::findings::{Findings, Place};
 use crate::run::StepStatus;
 
+mod conditions;
+mod hostile;
+mod paths;
+mod refusals;
 mod templates;
 
 /// The steps that expressions of these tests may name, and how far each came.
@@ -105,4 +109,13 @@ fn gives(template: Value, wanted: Value) {
 fn fails(template: &str, with: &str) {
     let error = resolve(&json!(template)).unwrap_err().to_string();
     assert!(error.contains(with), "{template}: {error}");
+}
+
+#[track_caller]
+fn refused(template: &str, with: &str) {
+    let problems = compile(&json!(template)).map(|_| ()).unwrap_err();
+    assert!(
+        problems.iter().any(|problem| problem.contains(with)),
+        "{template}: {problems:?}"
+    );
 }

@@ -25,7 +25,6 @@ pub(super) enum WriteError {
 pub(super) struct Writer {
     text: String,
     limit: usize,
-    lazy: usize,
 }
 
 impl Default for Writer {
@@ -35,17 +34,12 @@ impl Default for Writer {
     }
 }
 
-/// Lazy parts (such as slices) that one result may hold. To walk one can cost far more than its
-/// items, and that is not paid in fuel.
-const LAZY_PARTS: usize = 100;
-
 impl Writer {
     /// A writer for about `bytes` of text, and at most [`limits::RESOLVED_BYTES`].
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self {
             text: String::with_capacity(bytes),
             limit: limits::RESOLVED_BYTES,
-            lazy: 0,
         }
     }
 
@@ -152,14 +146,6 @@ impl Writer {
     fn list(&mut self, value: &Value, depth: usize) -> Result<(), WriteError> {
         if depth > limits::JSON_DEPTH {
             return Err(WriteError::TooDeep);
-        }
-        if value.kind() == ValueKind::Iterable {
-            self.lazy += 1;
-            if self.lazy > LAZY_PARTS {
-                return Err(WriteError::Invalid(format!(
-                    "the result holds more than {LAZY_PARTS} lazy parts: use the filter list"
-                )));
-            }
         }
         let items = value
             .try_iter()

@@ -134,7 +134,7 @@ impl Findings {
 }
 
 /// `; did you mean "..."?` with the known name that is nearest to `wrong`, or nothing when none is
-/// near. Near means at most a third of its letters apart (Levenshtein distance, case ignored).
+/// near. Near means that at most a third of its letters are wrong.
 pub(crate) fn nearest<'n>(wrong: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     let wrong: Vec<char> = wrong.chars().take(NAME_CHARS + 1).collect();
     if wrong.len() > NAME_CHARS {
@@ -158,21 +158,31 @@ const NAME_CHARS: usize = 40;
 /// No more names than this are compared with a wrong one.
 const NAMES_COMPARED: usize = 200;
 
-/// Levenshtein distance (one row of the matrix at a time), case ignored.
+/// How many letters are wrong, missing, too many, or swapped with their neighbor (optimal string
+/// alignment distance, three rows of the matrix at a time), case ignored.
 fn distance(wrong: &[char], name: &str) -> usize {
-    let mut row: Vec<usize> = (0..=wrong.len()).collect();
-    for (line, letter) in name.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
+    let name: Vec<char> = name.chars().collect();
+    let same = |a: char, b: char| a.eq_ignore_ascii_case(&b);
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=wrong.len()).collect();
+    for (line, letter) in name.iter().enumerate() {
+        let mut row = vec![line + 1];
         for (column, other) in wrong.iter().enumerate() {
-            let same = letter.eq_ignore_ascii_case(other);
-            let cost = (diagonal + usize::from(!same))
-                .min(row[column] + 1)
-                .min(row[column + 1] + 1);
-            diagonal = std::mem::replace(&mut row[column + 1], cost);
+            let mut cost = (above[column] + usize::from(!same(*letter, *other)))
+                .min(above[column + 1] + 1)
+                .min(row[column] + 1);
+            let swapped = line > 0
+                && column > 0
+                && same(*letter, wrong[column - 1])
+                && same(name[line - 1], *other);
+            if swapped {
+                cost = cost.min(before[column - 1] + 1);
+            }
+            row.push(cost);
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[wrong.len()]
+    above[wrong.len()]
 }
 
 #[cfg(test)]
@@ -198,6 +208,8 @@ mod tests {
         );
         assert_eq!(nearest("HTTP", known), "; did you mean \"http\"?");
         assert_eq!(nearest("eco", known), "; did you mean \"echo\"?");
+        assert_eq!(nearest("hpttp", known), "; did you mean \"http\"?");
+        assert_eq!(nearest("ehco", known), "; did you mean \"echo\"?");
         assert_eq!(nearest("todo", known), "");
         assert_eq!(nearest(&"x".repeat(1000), known), "");
     }

@@ -1,5 +1,10 @@
 //! The order of steps: who waits for whom, cycles, and the layers that a drawing has.
 
+use std::collections::HashMap;
+
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::DiGraph;
+
 use crate::ids::StepIndex;
 
 /// For each step, the ascending list of the steps that wait for it.
@@ -43,57 +48,57 @@ pub(super) fn layers(
     layers
 }
 
-/// The cycles, each from its first step along what that waits for; no step is in two of them. Not
-/// every cycle of a tangle is listed, but at least one of each tangle is.
+/// The cycles, each from its first step along what that waits for: one of every group of steps that
+/// wait for each other, in the order of their first steps.
 pub(super) fn cycles(depends_on: &[Vec<StepIndex>]) -> Vec<Vec<StepIndex>> {
     let dependents = dependents(depends_on);
     let wanted: Vec<&[StepIndex]> = depends_on.iter().map(Vec::as_slice).collect();
     let waiting: Vec<&[StepIndex]> = dependents.iter().map(Vec::as_slice).collect();
-    let mut state = vec![State::Blocked; depends_on.len()];
-    for step in layers(&wanted, &waiting).into_iter().flatten() {
-        state[step.position()] = State::Done;
+    let free: usize = layers(&wanted, &waiting).iter().map(Vec::len).sum();
+    if free == depends_on.len() {
+        return Vec::new();
     }
-    let mut cycles = Vec::new();
-    for start in 0..depends_on.len() {
-        // Every blocked step waits for at least one blocked step, so the walk along the first such
-        // ends where it has been: in this walk (a cycle) or in an earlier one.
-        let mut walk = Vec::new();
-        let mut at = start;
-        while matches!(state[at], State::Blocked) {
-            state[at] = State::Walked(start);
-            walk.push(StepIndex::from_position(at));
-            let blocked = |step: &&StepIndex| !matches!(state[step.position()], State::Done);
-            match depends_on[at].iter().find(blocked) {
-                Some(next) => at = next.position(),
-                None => break,
-            }
-        }
-        if matches!(state[at], State::Walked(walked) if walked == start) {
-            let entry = walk.iter().position(|step| step.position() == at);
-            let mut cycle = walk.split_off(entry.unwrap_or(walk.len()));
-            let first = cycle.iter().enumerate().min_by_key(|(_, step)| **step);
-            let first = first.map_or(0, |(position, _)| position);
-            cycle.rotate_left(first);
-            if !cycle.is_empty() {
-                cycles.push(cycle);
-            }
-        }
-        for step in walk {
-            state[step.position()] = State::Walked(usize::MAX);
+    let edges = depends_on.iter().zip(0_u32..);
+    let edges = edges.flat_map(|(wanted, step)| wanted.iter().map(move |to| (step, to.0)));
+    let graph = DiGraph::<(), (), u32>::from_edges(edges);
+    // Kosaraju's algorithm needs no recursion, so a cycle of 10,000 steps needs no stack.
+    let groups = kosaraju_scc(&graph);
+    let mut group_of = vec![usize::MAX; depends_on.len()];
+    for (number, group) in groups.iter().enumerate() {
+        for step in group {
+            group_of[step.index()] = number;
         }
     }
+    let groups = groups.iter().filter_map(|group| group.iter().min());
+    let mut cycles: Vec<_> = groups
+        .filter_map(|first| cycle_from(first.index(), &group_of, depends_on))
+        .collect();
+    cycles.sort_unstable();
     cycles
 }
 
-/// What is known of a step while cycles are looked for.
-#[derive(Clone, Copy)]
-enum State {
-    /// In a cycle, or behind one.
-    Blocked,
-    /// Seen in the walk that began at this step.
-    Walked(usize),
-    /// In no cycle.
-    Done,
+/// A cycle of the group of `first`: the walk along the first dependency inside of the group comes
+/// back to where it has been, since every step of a group waits for one of it. `None` when the step
+/// is a group of its own.
+fn cycle_from(
+    first: usize,
+    group_of: &[usize],
+    depends_on: &[Vec<StepIndex>],
+) -> Option<Vec<StepIndex>> {
+    let mut seen = HashMap::new();
+    let mut walk = Vec::new();
+    let mut at = first;
+    while !seen.contains_key(&at) {
+        seen.insert(at, walk.len());
+        walk.push(StepIndex::from_position(at));
+        let inside = |step: &&StepIndex| group_of[step.position()] == group_of[at];
+        at = depends_on[at].iter().find(inside)?.position();
+    }
+    let mut cycle = walk.split_off(*seen.get(&at)?);
+    let smallest = cycle.iter().enumerate().min_by_key(|(_, step)| **step);
+    let smallest = smallest.map_or(0, |(position, _)| position);
+    cycle.rotate_left(smallest);
+    Some(cycle)
 }
 
 #[cfg(test)]
@@ -113,6 +118,9 @@ mod tests {
         // Step 0 is only behind the cycle of 1 and 2, step 5 between two of them.
         let tangle = steps(&[&[2], &[2], &[1], &[4], &[3], &[1, 3], &[]]);
         assert_eq!(cycles(&tangle), steps(&[&[1, 2], &[3, 4]]));
+        // A group that waits for another group as well.
+        let groups = steps(&[&[1], &[0], &[0, 3], &[2]]);
+        assert_eq!(cycles(&groups), steps(&[&[0, 1], &[2, 3]]));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::check::{Against, Ids, kind, must_be, short_text, unknown_fields};
-use super::duration::parse_duration;
 use super::findings::{Findings, Place, nearest};
+use super::retry::{self, duration};
 use super::{Delivery, OnError, Step, inputs};
 use crate::expr::{Compiler, Condition, StepIds, StepName, Template, Uses};
 use crate::ids::{StepId, StepIndex, ToolName};
@@ -30,9 +30,6 @@ pub(super) const FIELDS: &[&str] = &[
     "tool_input",
     "step_number",
 ];
-
-/// The fields of a retry policy.
-pub(super) const RETRY_FIELDS: &[&str] = &["max_attempts", "initial", "factor", "max", "jitter"];
 
 /// A step whose dependents are not known yet.
 pub(super) struct Draft {
@@ -137,7 +134,14 @@ impl Reader<'_> {
             when,
             depends_on,
             timeout: self.timeout(fields, findings),
-            retry: self.retry(fields, delivery, findings),
+            retry: retry::read(
+                fields.get("retry"),
+                delivery == Delivery::AtMostOnce,
+                self.against
+                    .map_or(u32::MAX, |against| against.limits.attempts),
+                &self.place.key("retry"),
+                findings,
+            ),
             delivery,
             on_error,
             reasoning: short_text(fields, "reasoning", reasoning_chars, &self.place, findings),
@@ -344,52 +348,6 @@ impl Reader<'_> {
         Some(timeout)
     }
 
-    /// The retry policy: what is written, over the defaults.
-    fn retry(
-        &self,
-        fields: &Map<String, Value>,
-        delivery: Delivery,
-        findings: &mut Findings,
-    ) -> RetryPolicy {
-        let once = delivery == Delivery::AtMostOnce;
-        let mut policy = RetryPolicy::default();
-        if once {
-            policy.max_attempts = 1;
-        }
-        let place = self.place.key("retry");
-        let fields = match fields.get("retry") {
-            None => return policy,
-            Some(Value::Object(fields)) => fields,
-            Some(other) => {
-                findings.add(&place, must_be("an object", other));
-                return policy;
-            }
-        };
-        unknown_fields(fields, RETRY_FIELDS, &place, findings);
-        let most = self
-            .against
-            .map_or(u32::MAX, |against| against.limits.attempts);
-        if let Some(attempts) = attempts(fields, most, &place, findings) {
-            policy.max_attempts = attempts;
-            if once && attempts > 1 {
-                findings.add(
-                    &place.key("max_attempts"),
-                    "must be 1 with delivery at_most_once: an attempt of unknown outcome is never repeated",
-                );
-            }
-        }
-        delays(fields, &mut policy, &place, findings);
-        if let Some(factor) = factor(fields, &place, findings) {
-            policy.factor = factor;
-        }
-        match fields.get("jitter") {
-            None => {}
-            Some(Value::Bool(jitter)) => policy.jitter = *jitter,
-            Some(other) => findings.add(&place.key("jitter"), must_be("true or false", other)),
-        }
-        policy
-    }
-
     /// A field with a few possible values.
     fn choice<T: Copy + Default>(
         &self,
@@ -421,102 +379,4 @@ impl Reader<'_> {
 /// The beginning of a text that somebody else wrote.
 fn short(text: &str) -> String {
     text.chars().take(80).collect()
-}
-
-fn duration(
-    fields: &Map<String, Value>,
-    key: &str,
-    place: &Place<'_>,
-    findings: &mut Findings,
-) -> Option<Duration> {
-    let problem = match fields.get(key)? {
-        Value::String(text) => match parse_duration(text) {
-            Ok(duration) => return Some(duration),
-            Err(problem) => problem,
-        },
-        other => must_be("a duration such as \"5s\"", other),
-    };
-    findings.add(&place.key(key), problem);
-    None
-}
-
-fn attempts(
-    fields: &Map<String, Value>,
-    most: u32,
-    place: &Place<'_>,
-    findings: &mut Findings,
-) -> Option<u32> {
-    let written = fields.get("max_attempts")?;
-    let attempts = written
-        .as_u64()
-        .and_then(|number| u32::try_from(number).ok());
-    match attempts {
-        Some(attempts) if (1..=most).contains(&attempts) => Some(attempts),
-        _ => {
-            let got = if written.is_number() {
-                written.to_string()
-            } else {
-                kind(written).to_owned()
-            };
-            findings.add(
-                &place.key("max_attempts"),
-                format!("must be a whole number from 1 to {most}, and is {got}"),
-            );
-            None
-        }
-    }
-}
-
-/// `initial` and `max`. Where only one is written, the default of the other gives way.
-fn delays(
-    fields: &Map<String, Value>,
-    policy: &mut RetryPolicy,
-    place: &Place<'_>,
-    findings: &mut Findings,
-) {
-    let initial = duration(fields, "initial", place, findings);
-    let max = duration(fields, "max", place, findings);
-    match (initial, max) {
-        (Some(initial), Some(max)) => {
-            if initial > max {
-                findings.add(
-                    &place.key("initial"),
-                    "must not be longer than max: no delay is longer than that",
-                );
-            }
-            (policy.initial, policy.max) = (initial, max);
-        }
-        (Some(initial), None) => {
-            policy.initial = initial;
-            policy.max = policy.max.max(initial);
-        }
-        (None, Some(max)) => {
-            policy.max = max;
-            policy.initial = policy.initial.min(max);
-        }
-        (None, None) => {}
-    }
-}
-
-fn factor(fields: &Map<String, Value>, place: &Place<'_>, findings: &mut Findings) -> Option<f64> {
-    let written = fields.get("factor")?;
-    let factor = written.as_f64();
-    if let Some(factor) = factor
-        && (1.0..=limits::RETRY_FACTOR).contains(&factor)
-    {
-        return Some(factor);
-    }
-    let got = if written.is_number() {
-        written.to_string()
-    } else {
-        kind(written).to_owned()
-    };
-    findings.add(
-        &place.key("factor"),
-        format!(
-            "must be a number from 1 to {}, and is {got}",
-            limits::RETRY_FACTOR
-        ),
-    );
-    None
 }

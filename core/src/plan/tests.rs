@@ -1,5 +1,5 @@
 //! Plans from JSON: what is accepted and what it becomes. What is refused is in `refused`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 use std::time::Duration;
 
@@ -7,6 +7,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::tool::ToolSpec;
+
+mod graphs;
+mod loads;
+mod refused;
+mod shapes;
 
 /// A catalog with a few tools and a small validator of its own, in the manner of the real one.
 pub(crate) struct Catalog {

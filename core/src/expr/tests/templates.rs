@@ -103,7 +103,7 @@ fn filters_and_conditionals_work() {
     gives(json!("${range(3)}"), json!([0, 1, 2]));
     gives(
         json!("${input.nested | tojson}"),
-        json!("{\"a\": {\"b\": [\"x\", {\"c\": -5}]}}"),
+        json!("{\"a\":{\"b\":[\"x\",{\"c\":-5}]}}"),
     );
     gives(json!("${dict(a=1) | items | list}"), json!([["a", 1]]));
 }
