@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Here are the types; how they come about is in `check` and its neighbors, drawings in
-//! [`graph`], the published JSON Schema by [`schema`]. Nothing here runs a step.
+//! [`graph`], the published JSON Schema by [`schema()`]. Nothing here runs a step.
 
 mod check;
 mod duration;

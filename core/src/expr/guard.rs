@@ -417,6 +417,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_engine_lets_pass_is_stopped_by_the_guards() {
+        let source = "([[1]*999]*2000) == ([[1]*999]*2000)";
+        let unguarded = ENGINE.compile_expression(source).unwrap();
+        assert!(unguarded.eval(()).unwrap().is_true());
+        let guarded = rewrite(source);
+        let guarded = ENGINE.compile_expression(&guarded).unwrap();
+        assert_eq!(
+            guarded.eval(()).unwrap_err().kind(),
+            minijinja::ErrorKind::OutOfFuel
+        );
+    }
+
+    #[test]
     fn a_guarded_expression_means_the_same() {
         for source in [
             "1 + 2 * 3 - 4 // 2 ** 2 % 5",
