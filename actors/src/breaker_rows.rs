@@ -65,15 +65,22 @@ enum RowReason {
     Reset,
 }
 
-/// The write that makes a breaker durable. It carries no key: a repeat does no harm.
+/// The write that makes a breaker durable.
 pub(crate) fn write(tool: &str, snapshot: &Snapshot) -> Write {
     Write::Tool(ToolWrite {
         tool: TABLE.to_owned(),
         run: None,
-        key: String::new(),
+        // A store takes a second write with the same key for a repeat of the first.
+        key: key(tool, snapshot),
         rows: BTreeMap::from([(tool.to_owned(), Some(encode(snapshot)))]),
         result: Json::null(),
     })
+}
+
+/// Another one for each transition: their number goes on over restarts, unless the row was lost.
+fn key(tool: &str, snapshot: &Snapshot) -> String {
+    let at = snapshot.transitions.last().map_or(0, |last| last.at.0);
+    format!("{tool}/{}/{at}", snapshot.changes)
 }
 
 /// The row of a breaker.
