@@ -139,7 +139,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
-    if let Err(message) = telemetry::start(cli.log.as_deref()) {
+    let filter = cli.log.as_deref().unwrap_or(match cli.command {
+        // Who forces a breaker need not be warned that it changed.
+        Command::Tools(_) => "error",
+        _ => telemetry::DEFAULT_FILTER,
+    });
+    if let Err(message) = telemetry::start(filter) {
         output::note(&format!("error: {message}"));
         return ExitCode::from(failure::USAGE);
     }

@@ -8,16 +8,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::output;
 
-/// What is logged when nobody asks for anything: trouble. The actor library reports each stopped
-/// actor as news, which is none.
-pub const DEFAULT_FILTER: &str = "warn,ractor=error";
+/// What is logged when nobody asks for anything: trouble, but not what the live view says anyway
+/// (steps that fail or were lost), and not each stopped actor, which the actor library takes for
+/// news.
+pub const DEFAULT_FILTER: &str = "warn,ractor=error,crane_actors::run=error";
 
-/// Starts logging by `filter` (such as `info,crane_actors=debug`).
+/// Starts logging by a filter (such as `info,crane_actors=debug`).
 ///
 /// # Errors
 /// A filter that is none, with what is wrong with it.
-pub fn start(filter: Option<&str>) -> Result<(), String> {
-    let text = filter.unwrap_or(DEFAULT_FILTER);
+pub fn start(text: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(text).map_err(|error| {
         format!("--log {text:?} is not a filter such as \"info,crane=debug\": {error}")
     })?;

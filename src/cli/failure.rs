@@ -94,3 +94,23 @@ impl From<crane_actors::runtime::ReadError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_has_stopped_is_told_apart_from_one_that_refuses() {
+        let stopped: Failure = crane_store::Error::Fatal("fdatasync failed".into()).into();
+        assert_eq!(stopped.code(), BROKEN);
+        let message = stopped.message().unwrap();
+        assert!(message.contains("fdatasync failed"), "{message}");
+        assert!(message.contains("everything that was acknowledged is durable"));
+        let refused: Failure = crane_store::Error::DiskReserve {
+            free: 1,
+            reserve: 2,
+        }
+        .into();
+        assert_eq!(refused.code(), FAILED);
+    }
+}

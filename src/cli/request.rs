@@ -5,7 +5,7 @@ use std::path::Path;
 use crane_actors::submit::SubmitError;
 use crane_core::event::Labels;
 use crane_core::plan::Finding;
-use crane_core::{Limits, Plan};
+use crane_core::{Limits, Plan, RunId};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
@@ -23,6 +23,14 @@ pub(super) fn named_value(text: &str) -> Result<(String, Value), String> {
 /// `NAME=VALUE` of `--label`.
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
     pair(text)
+}
+
+/// The id of a run.
+pub(super) fn run_id(text: &str) -> Result<RunId, String> {
+    text.parse().map_err(|_| {
+        "it is no run id, such as 0199d3a0-1f2e-7c3b-9a4d-5e6f708192a3; `crane runs list` shows them"
+            .to_owned()
+    })
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

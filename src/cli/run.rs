@@ -36,7 +36,7 @@ const PAGE: usize = 1_000;
 )]
 pub(super) struct Arguments {
     /// Plan file, YAML or JSON (`-` for standard input)
-    #[arg(value_name = "PLAN", required_unless_present_any = ["prompt", "resume"])]
+    #[arg(value_name = "PLAN")]
     plan: Option<PathBuf>,
 
     /// The goal in words, instead of a plan: the planner makes one
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     labels: Vec<(String, String)>,
 
     /// Go on with the unfinished runs of the data directory, or with one of them
-    #[arg(long, value_name = "ID", num_args = 0..=1,
+    #[arg(long, value_name = "ID", num_args = 0..=1, value_parser = request::run_id,
         conflicts_with_all = ["plan", "inputs", "input_file", "labels"])]
     resume: Option<Option<RunId>>,
 
@@ -79,9 +79,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             "--detach needs a server; without one the run lives in this process, leave --detach out",
         ));
     }
-    match arguments.resume {
-        Some(id) => resume(id, &arguments).await,
-        None => start(arguments).await,
+    match (arguments.resume, &arguments.plan, &arguments.prompt) {
+        (Some(id), _, _) => resume(id, &arguments).await,
+        (None, None, None) => Err(Failure::usage(
+            "nothing to run; name a PLAN file, or give --prompt TEXT or --resume",
+        )),
+        (None, _, _) => start(arguments).await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use clap::{Args, Subcommand};
 use crane_actors::runtime::ChangeError;
 use crane_core::run::view::{event_views, run_view};
-use crane_core::{Record, Run, RunId, RunStatus, Seq};
+use crane_core::{Record, Run, RunId, RunStatus};
 use crane_store::{Filter, Page, codec};
 
 use super::failure::{FAILED, Failure};
@@ -63,7 +63,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct One {
     /// The run
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = request::run_id)]
     id: RunId,
 
     /// How to print it
@@ -87,7 +87,7 @@ pub(super) struct Events {
 #[derive(Debug, Args)]
 pub(super) struct Retry {
     /// The run
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = request::run_id)]
     id: RunId,
 
     /// `json` prints the whole run instead of its result
@@ -101,7 +101,7 @@ pub(super) struct Retry {
 #[derive(Debug, Args)]
 pub(super) struct Outcome {
     /// The run
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = request::run_id)]
     id: RunId,
 
     /// The result is JSON in either case
@@ -183,11 +183,12 @@ fn print_lines(lines: impl Iterator<Item = String>) -> Result<(), Failure> {
 }
 
 async fn load(data: &Data, id: RunId) -> Result<Run, Failure> {
-    session::with_existing(data, async |node: &Node| {
-        let run = node.runtime().load(id).await?;
-        run.ok_or_else(|| watch::not_found(id))
-    })
-    .await
+    session::with_existing(data, async |node: &Node| loaded(node, id).await).await
+}
+
+async fn loaded(node: &Node, id: RunId) -> Result<Run, Failure> {
+    let run = node.runtime().load(id).await?;
+    run.ok_or_else(|| watch::not_found(id))
 }
 
 async fn show(arguments: One) -> Result<u8, Failure> {
@@ -249,6 +250,13 @@ fn refused(error: ChangeError) -> Failure {
 async fn cancel(arguments: One) -> Result<u8, Failure> {
     let id = arguments.id;
     let run = session::with_existing(&arguments.data, async |node: &Node| {
+        let before = loaded(node, id).await?;
+        if before.status().is_ended() {
+            let status = before.status().as_str();
+            return Err(Failure::failed(format!(
+                "run {id} is {status}; there is nothing to cancel"
+            )));
+        }
         node.runtime().cancel(id).await.map_err(refused)?;
         let ended = node.runtime().ended(id).await?;
         ended.ok_or_else(|| watch::not_found(id))
@@ -263,14 +271,32 @@ async fn cancel(arguments: One) -> Result<u8, Failure> {
     }
 }
 
+fn require_retryable(run: &Run, data: &Data) -> Result<(), Failure> {
+    let (id, status) = (run.id, run.status());
+    match status {
+        RunStatus::Failed | RunStatus::Cancelled => Ok(()),
+        RunStatus::Completed => Err(Failure::failed(format!(
+            "run {id} is completed; there is nothing to retry"
+        ))),
+        RunStatus::Pending | RunStatus::Running | RunStatus::Waiting => {
+            let (status, option) = (status.as_str(), data.option());
+            Err(Failure::failed(format!(
+                "run {id} is {status}; to go on with it: crane run --resume {id}{option}"
+            )))
+        }
+    }
+}
+
 async fn retry(arguments: Retry) -> Result<u8, Failure> {
     let id = arguments.id;
     let run = session::with_existing(&arguments.data, async |node: &Node| {
-        let before = node.runtime().load(id).await?;
-        let seen = before.map_or(Seq(0), |run| run.seq);
+        let before = loaded(node, id).await?;
+        // Asked first, not left to the answer: a command wakes the run, and an unfinished one
+        // would start its steps.
+        require_retryable(&before, &arguments.data)?;
         let live = Mutex::new(Live::of_one());
         node.runtime().retry(id).await.map_err(refused)?;
-        watch::to_the_end(node, id, seen, &live).await
+        watch::to_the_end(node, id, before.seq, &live).await
     })
     .await;
     match run {

@@ -230,11 +230,7 @@ async fn call(arguments: Call) -> Result<u8, Failure> {
         (Shape::Json, _) => output::print_json(&tool_view::tried(&tried))?,
         (Shape::Text, Ok(value)) => output::print_json(value)?,
         (Shape::Text, Err(error)) => {
-            output::note(&format!(
-                "error: {}: {}",
-                error.kind.as_str(),
-                error.message
-            ));
+            output::note(&format!("error: {}", error.message));
         }
     }
     Ok(if tried.result.is_ok() { 0 } else { FAILED })

@@ -1,6 +1,6 @@
 //! Bars on a terminal: one for the whole, one for each step that is under way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crane_core::event::Event;
@@ -16,12 +16,20 @@ const TICK: Duration = Duration::from_millis(120);
 /// Longest text beside a bar, in characters.
 const TEXT_CHARS: usize = 60;
 
+/// A step of a run.
+type Key = (RunId, StepIndex);
+
+/// What a step's bar says: its name, and what it does.
+type Text = (String, String);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Bars {
     all: MultiProgress,
     whole: ProgressBar,
-    steps: HashMap<(RunId, StepIndex), ProgressBar>,
+    steps: HashMap<Key, ProgressBar>,
+    /// Steps under way that found no place: what their bars would say, oldest first.
+    hidden: VecDeque<(Key, Text)>,
     /// Runs in all, when there are several.
     runs: Option<usize>,
 }
@@ -41,6 +49,7 @@ impl Bars {
             all,
             whole,
             steps: HashMap::new(),
+            hidden: VecDeque::new(),
             runs,
         }
     }
@@ -80,34 +89,49 @@ impl Bars {
         }
     }
 
-    fn show(&mut self, key: (RunId, StepIndex), run: &Run, text: &str) {
-        if !self.steps.contains_key(&key) {
-            if self.steps.len() == STEP_BARS {
-                return;
-            }
+    fn show(&mut self, key: Key, run: &Run, what: &str) {
+        let what = one_line(what, TEXT_CHARS);
+        if let Some(bar) = self.steps.get(&key) {
+            bar.set_message(what);
+            return;
+        }
+        let plan = run.plan.as_deref();
+        let step = plan.and_then(|plan| plan.steps.get(key.1.position()));
+        let text = (step.map_or(String::new(), |step| step.id.to_string()), what);
+        self.hidden.retain(|(hidden, _)| *hidden != key);
+        self.hidden.push_back((key, text));
+        self.fill();
+    }
+
+    /// Gives bars to steps that wait for one.
+    fn fill(&mut self) {
+        while self.steps.len() < STEP_BARS
+            && let Some((key, (name, what))) = self.hidden.pop_front()
+        {
             let bar = self
                 .all
                 .insert_before(&self.whole, ProgressBar::new_spinner());
             bar.set_style(style("{spinner} {prefix}: {msg}, {elapsed}"));
-            let plan = run.plan.as_deref();
-            let step = plan.and_then(|plan| plan.steps.get(key.1.position()));
-            bar.set_prefix(step.map_or(String::new(), |step| step.id.to_string()));
+            bar.set_prefix(name);
+            bar.set_message(what);
             bar.enable_steady_tick(TICK);
             self.steps.insert(key, bar);
         }
-        if let Some(bar) = self.steps.get(&key) {
-            bar.set_message(one_line(text, TEXT_CHARS));
-        }
     }
 
-    fn remove(&mut self, key: (RunId, StepIndex)) {
-        if let Some(bar) = self.steps.remove(&key) {
-            bar.finish_and_clear();
-            self.all.remove(&bar);
+    fn remove(&mut self, key: Key) {
+        match self.steps.remove(&key) {
+            Some(bar) => {
+                bar.finish_and_clear();
+                self.all.remove(&bar);
+                self.fill();
+            }
+            None => self.hidden.retain(|(hidden, _)| *hidden != key),
         }
     }
 
     fn run_ended(&mut self, run: RunId) {
+        self.hidden.retain(|(key, _)| key.0 != run);
         let steps: Vec<_> = self
             .steps
             .keys()

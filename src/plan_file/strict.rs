@@ -6,7 +6,8 @@ use std::fmt;
 use crane_core::limits;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{MessageFormatter, UserMessageFormatter};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
 
 use super::Position;
 
@@ -79,13 +80,39 @@ pub(super) fn options() -> serde_saphyr::Options {
 }
 
 /// The library's message, in our words where its own would puzzle the reader of a plan.
-fn explain(error: &serde_saphyr::Error) -> String {
+fn explain(error: &Error) -> String {
     match error {
-        serde_saphyr::Error::MultipleDocuments { .. } => {
+        Error::AliasError { error, .. } => explain(error),
+        Error::MultipleDocuments { .. } => {
             "holds several documents; put each plan in a file of its own".to_owned()
         }
-        other => UserMessageFormatter.format_message(other).into_owned(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => twice(key),
+        Error::UnknownAnchor { .. } => {
+            "the alias (*name) has no anchor (&name) before it; mend its name".to_owned()
+        }
+        Error::AliasReplayLimitExceeded { .. } => {
+            format!("aliases (*name) expand to more than {REPEATED_NODES} nodes; repeat less")
+        }
+        Error::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => too_deep(),
+        other => match UserMessageFormatter.format_message(other).as_ref() {
+            "recursion limit exceeded" => too_deep(),
+            message => message.to_owned(),
+        },
     }
+}
+
+fn twice(key: &str) -> String {
+    format!("the key {key:?} occurs twice; keep one of them")
+}
+
+fn too_deep() -> String {
+    format!(
+        "nested deeper than {} levels; flatten it",
+        limits::JSON_DEPTH
+    )
 }
 
 /// Builds a value.
@@ -108,12 +135,7 @@ impl<'a> Build<'a> {
     fn below<E: de::Error>(self) -> Result<Self, E> {
         match self.levels.checked_sub(1) {
             Some(levels) => Ok(Self { levels, ..self }),
-            None => {
-                let limit = limits::JSON_DEPTH;
-                Err(E::custom(format!(
-                    "nested deeper than {limit} levels; flatten it"
-                )))
-            }
+            None => Err(E::custom(too_deep())),
         }
     }
 
@@ -199,8 +221,7 @@ impl<'de> Visitor<'de> for Build<'_> {
             let key = self.text(key)?;
             let value = members.next_value_seed(below)?;
             if map.contains_key(&key) {
-                let message = format!("key {key:?} occurs twice; keep one of them");
-                return Err(de::Error::custom(message));
+                return Err(de::Error::custom(twice(&key)));
             }
             map.insert(key, value);
         }

@@ -1,4 +1,7 @@
 //! Tests of the whole: one binary, a file a topic.
 
 mod architecture;
+mod cli;
 mod crash;
+mod examples;
+mod program;
