@@ -54,7 +54,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// Writes a value to standard output as indented JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json<T: Serialize + ?Sized>(value: &T) -> io::Result<()> {
     print(&indent::indent(&serde_json::to_string(value)?))
 }
