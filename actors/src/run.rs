@@ -139,17 +139,18 @@ impl RunState {
 
 impl Actor for RunActor {
     type Msg = Mail<RunMsg>;
-    type State = RunState;
-    type Arguments = RunArgs;
+    // Boxed: they move through several futures.
+    type State = Box<RunState>;
+    type Arguments = Box<RunArgs>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Mail<RunMsg>>,
-        args: RunArgs,
-    ) -> Result<RunState, ActorProcessingErr> {
+        args: Box<RunArgs>,
+    ) -> Result<Box<RunState>, ActorProcessingErr> {
         let metrics = args.kernel.metrics.kind(ActorKind::Run);
         metrics.spawned();
-        Ok(RunState {
+        Ok(Box::new(RunState {
             me: Mailbox::new(myself, &metrics.mailbox),
             kernel: args.kernel,
             shard: args.shard,
@@ -161,13 +162,13 @@ impl Actor for RunActor {
             describers: Vec::new(),
             watcher: args.watcher,
             stopping: false,
-        })
+        }))
     }
 
     async fn post_start(
         &self,
         _myself: ActorRef<Mail<RunMsg>>,
-        state: &mut RunState,
+        state: &mut Box<RunState>,
     ) -> Result<(), ActorProcessingErr> {
         state.proceed().await
     }
@@ -176,7 +177,7 @@ impl Actor for RunActor {
         &self,
         _myself: ActorRef<Mail<RunMsg>>,
         mail: Mail<RunMsg>,
-        state: &mut RunState,
+        state: &mut Box<RunState>,
     ) -> Result<(), ActorProcessingErr> {
         let kernel = state.kernel.clone();
         let _timer = kernel.metrics.kind(ActorKind::Run).time();
@@ -199,12 +200,12 @@ impl Actor for RunActor {
         &self,
         _myself: ActorRef<Mail<RunMsg>>,
         event: SupervisionEvent,
-        state: &mut RunState,
+        state: &mut Box<RunState>,
     ) -> Result<(), ActorProcessingErr> {
         let (cell, report) = match event {
             SupervisionEvent::ActorTerminated(cell, boxed, _) => {
                 let report = boxed
-                    .and_then(|mut boxed| boxed.take::<step::StepState>().ok())
+                    .and_then(|mut boxed| boxed.take::<Box<step::StepState>>().ok())
                     .and_then(|step| step.report);
                 (cell, report)
             }

@@ -88,14 +88,15 @@ impl StepState {
 
 impl Actor for StepActor {
     type Msg = StepMsg;
-    type State = StepState;
-    type Arguments = StepState;
+    // Boxed: the state moves through several futures between spawning and termination.
+    type State = Box<StepState>;
+    type Arguments = Box<StepState>;
 
     async fn pre_start(
         &self,
         _myself: ActorRef<StepMsg>,
-        state: StepState,
-    ) -> Result<StepState, ActorProcessingErr> {
+        state: Box<StepState>,
+    ) -> Result<Box<StepState>, ActorProcessingErr> {
         state.kernel.metrics.kind(ActorKind::Step).spawned();
         Ok(state)
     }
@@ -103,7 +104,7 @@ impl Actor for StepActor {
     async fn post_start(
         &self,
         myself: ActorRef<StepMsg>,
-        state: &mut StepState,
+        state: &mut Box<StepState>,
     ) -> Result<(), ActorProcessingErr> {
         state.report = Some(state.attempt().await);
         myself.stop(None);

@@ -38,7 +38,7 @@ impl RunState {
             return Err("a step is to start, but the run has no plan".into());
         };
         let (step, attempt) = (start.step, start.attempt);
-        let args = StepState {
+        let args = Box::new(StepState {
             kernel: self.kernel.clone(),
             gate: self.kernel.tools.gate(start.tool.as_str()).cloned(),
             run: self.run.id,
@@ -47,7 +47,7 @@ impl RunState {
             trace_id: self.run.accepted.as_ref().and_then(|a| a.trace_id.clone()),
             scheduled: tokio::time::Instant::now(),
             report: None,
-        };
+        });
         let (actor, _) =
             StepActor::spawn_linked(None, StepActor, args, self.me.actor().get_cell()).await?;
         let cell = actor.get_cell();

@@ -209,8 +209,9 @@ impl RunState {
         self.log_end();
         self.describe();
         if let Some(watcher) = self.watcher.take() {
-            // Whoever waited may have gone.
-            let _ = watcher.send(self.run.clone());
+            // Nothing reads the run after this. Whoever waited may have gone.
+            let id = self.run.id;
+            let _ = watcher.send(std::mem::replace(&mut self.run, Run::empty(id)));
         }
         self.queue = VecDeque::new();
         self.stop();

@@ -23,13 +23,13 @@ impl ShardState {
         watcher: Option<oneshot::Sender<Run>>,
     ) -> Result<(), ActorProcessingErr> {
         let id = run.id;
-        let args = RunArgs {
+        let args = Box::new(RunArgs {
             kernel: self.kernel.clone(),
             shard: self.me.clone(),
             run,
             inputs,
             watcher,
-        };
+        });
         let (actor, _) =
             RunActor::spawn_linked(None, RunActor, args, self.me.actor().get_cell()).await?;
         self.actors.insert(actor.get_id(), id);
