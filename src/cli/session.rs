@@ -3,10 +3,12 @@
 //! ```text
 //!   open ──> work ───────────────────────> close (running steps get a moment) ──> outcome
 //!              ├─ the store fails ───────────────────────────────────────────────> Broken
-//!              └─ Ctrl-C ────────────────> close, or a second Ctrl-C ────────────> Interrupted
+//!              └─ Ctrl-C ────────────────> close, or a second Ctrl-C ────────────> Interrupted,
+//!                                            unless the work came to its end all the same
 //! ```
 
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crane_actors::Restore;
@@ -81,14 +83,12 @@ async fn attend<T>(
     interrupt: &mut Interrupt,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    let mut work = pin!(work(node));
     let outcome = tokio::select! {
         biased;
         reason = node.runtime().failed() => return Err(Failure::Broken(reason.to_string())),
-        () = interrupt.next() => {
-            output::note("interrupted; running steps may end first (again: at once)");
-            Err(Failure::Interrupted)
-        }
-        outcome = work(node) => outcome,
+        () = interrupt.next() => return stop(node, interrupt, work).await,
+        outcome = &mut work => outcome,
     };
     tokio::select! {
         closed = node.close(GRACE) => closed?,
@@ -96,4 +96,32 @@ async fn attend<T>(
         () = interrupt.next() => return Err(Failure::Interrupted),
     }
     outcome
+}
+
+/// Closes the node while the work goes on looking: it may still come to its end.
+async fn stop<T>(
+    node: &Node,
+    interrupt: &mut Interrupt,
+    mut work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
+) -> Result<T, Failure> {
+    let mut closing = pin!(node.close(GRACE));
+    // The node starts no more steps from the first time that its closing is looked at.
+    let mut closed = tokio::select! {
+        biased;
+        closed = &mut closing => Some(closed),
+        () = std::future::ready(()) => None,
+    };
+    output::note("interrupted; running steps may end first (again: at once)");
+    let mut outcome = None;
+    while closed.is_none() {
+        tokio::select! {
+            biased;
+            // That its run stops under way is what the interruption means.
+            done = &mut work, if outcome.is_none() => outcome = Some(done.ok()),
+            () = interrupt.next() => break,
+            done = &mut closing => closed = Some(done),
+        }
+    }
+    closed.transpose()?;
+    outcome.flatten().ok_or(Failure::Interrupted)
 }

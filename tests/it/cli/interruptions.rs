@@ -65,6 +65,27 @@ fn ctrl_c_lets_running_steps_end_says_how_to_go_on_and_exits_130() {
 }
 
 #[test]
+fn a_run_whose_last_step_ends_after_ctrl_c_is_reported_as_what_it_is() {
+    let (home, server) = (Home::new(), Server::start());
+    let plan = json!({"steps": [
+        {"id": "ask", "tool": "http", "input": {"method": "GET", "url": server.url}},
+    ], "output": "${steps.ask.output.json.word}"});
+    let plan = home.file("p.json", plan.to_string());
+    let mut running = home.start(&format!("run {plan}"));
+    let request = server.request();
+    running.signal(Signal::INT);
+    running.wait_for("interrupted");
+    answer(request);
+    let ended = running.end();
+    assert_eq!(
+        (ended.code, ended.stdout.trim()),
+        (Some(0), "\"yes\""),
+        "{ended:?}"
+    );
+    assert!(!ended.stderr.contains("--resume"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_second_ctrl_c_ends_at_once_and_loses_nothing() {
     let (home, server) = (Home::new(), Server::start());
     let plan = held_plan(&home, &server);
