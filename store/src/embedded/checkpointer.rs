@@ -152,6 +152,14 @@ impl Checkpointer {
         self.snapshots = None;
     }
 
+    /// After a test has made the process die: sled flushes when it is dropped, and a dead process
+    /// does not.
+    pub(crate) fn die_with_process(mut self) {
+        if self.shared.faults.crashed() {
+            std::mem::forget(self.snapshots.take());
+        }
+    }
+
     /// Does what is due; returns whether to pause.
     fn turn(&mut self, active: Option<(u32, u64)>, everything: bool) -> Result<bool, Error> {
         for (segment, run) in self.pile.dirtied.drain(..) {
@@ -162,7 +170,8 @@ impl Checkpointer {
             // What was asked for explicitly is tried all the same: it may be what frees space.
             return if everything { Err(error) } else { Ok(true) };
         }
-        if std::mem::take(&mut self.pile.rolled) {
+        self.pile.opened = false;
+        if std::mem::take(&mut self.pile.prepare) {
             self.shared.segments.prepare(self.settings.spare_segments)?;
         }
         self.write_ended()?;
@@ -221,6 +230,8 @@ impl Checkpointer {
     fn gather_ended(&self) -> Result<(Vec<Ended>, usize), Error> {
         let mut batch = Vec::new();
         let (mut taken, mut bytes) = (0, 0);
+        // One that has ended twice meanwhile is written once.
+        let mut seen = HashSet::new();
         for run in &self.pile.ended {
             if batch.len() >= ENDED_ROWS || bytes >= ENDED_BYTES {
                 break;
@@ -230,7 +241,8 @@ impl Checkpointer {
                 continue;
             };
             // Reopened, or brought back from history and not reopened yet.
-            if !live.summary.status.is_ended() || is_merely_thawed(&live) {
+            let has_ended = live.summary.status.is_ended() && !is_merely_thawed(&live);
+            if !has_ended || !seen.insert(*run) {
                 continue;
             }
             let has_snapshot = live.base > Seq(0);
@@ -451,7 +463,11 @@ impl Checkpointer {
                 .at("cannot sync", &shared.history_dir)
         };
         hit("checkpoint.history_sync")?;
-        self.history.sync()?;
+        // Even for want of space: after a failed sync nobody knows what the kernel still holds.
+        self.history.sync().map_err(|error| match error {
+            Error::Io { .. } => Error::Fatal(error.to_string().into()),
+            other => other,
+        })?;
         hit("checkpoint.history_synced")
     }
 

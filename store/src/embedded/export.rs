@@ -159,6 +159,9 @@ pub(crate) fn rebuild(path: &Path, snapshots: &Snapshots, faults: &Faults) -> Re
             .at("cannot rebuild", path)?;
         snapshots.apply(std::mem::take(&mut batch))
     })?;
+    faults
+        .pass("open.rebuild_rows")
+        .at("cannot rebuild", path)?;
     snapshots.apply(batch)?;
     snapshots.flush()
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::frame::Builder;
 use super::layout::At;
 use super::segments::{Segment, Segments};
+use super::shared::Shared;
 use crate::Error;
 use crate::faults::Faults;
 
@@ -63,7 +64,10 @@ impl Journal {
             self.offset += size;
             self.lsn += count;
         }
-        self.faults.pass("journal.synced").at("cannot sync", path)
+        // From here on the frame must not be tried again, whatever a test orders.
+        self.faults
+            .pass("journal.synced")
+            .map_err(|error| Shared::died(&error))
     }
 
     /// The id of the segment being written.

@@ -47,6 +47,8 @@ pub(crate) struct Live {
     pub(crate) base: Seq,
     /// Its events after that.
     pub(crate) chunks: Vec<Arc<Chunk>>,
+    /// The journal has accepted events of it that are not durable yet, so it must stay here.
+    pub(crate) held: bool,
 }
 
 impl Live {
@@ -104,9 +106,14 @@ impl LiveTable {
         self.with(run, |runs| runs.get(&run).cloned())
     }
 
-    /// A run's last durable event.
-    pub(crate) fn seq(&self, run: RunId) -> Option<Seq> {
-        self.with(run, |runs| runs.get(&run).map(|live| live.summary.seq))
+    /// A run's last durable event. When that is `expected`, the run is held until more events are
+    /// pushed: else it might go to history while a reopening is on its way to the disk.
+    pub(crate) fn hold(&self, run: RunId, expected: Seq) -> Option<Seq> {
+        self.with(run, |runs| {
+            let live = runs.get_mut(&run)?;
+            live.held |= live.summary.seq == expected;
+            Some(live.summary.seq)
+        })
     }
 
     /// The oldest segment a run needs, if it is here and needs any.
@@ -133,6 +140,7 @@ impl LiveTable {
             Some(live) => {
                 live.summary = summary;
                 live.chunks.push(chunk);
+                live.held = false;
                 live.chunks.len() == 1
             }
             None => {
@@ -140,6 +148,7 @@ impl LiveTable {
                     summary,
                     base: Seq(0),
                     chunks: vec![chunk],
+                    held: false,
                 };
                 runs.insert(run, live);
                 true
@@ -166,13 +175,13 @@ impl LiveTable {
         })
     }
 
-    /// Removes a run that ended with `seq`; returns false when it has gone on since.
+    /// Removes a run that ended with `seq`; returns false when it has gone on since, or is about to.
     pub(crate) fn remove_ended(&self, run: RunId, seq: Seq) -> bool {
         self.with(run, |runs| {
-            let ended = runs
-                .get(&run)
-                .is_some_and(|live| live.summary.seq == seq && live.summary.status.is_ended());
-            ended && runs.remove(&run).is_some()
+            let may_go = runs.get(&run).is_some_and(|live| {
+                live.summary.seq == seq && live.summary.status.is_ended() && !live.held
+            });
+            may_go && runs.remove(&run).is_some()
         })
     }
 }

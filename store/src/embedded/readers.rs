@@ -132,13 +132,19 @@ fn load(shared: &Shared, run: RunId) -> Result<Option<RunImage>, Error> {
             return Ok(None);
         };
         let Some(place) = entry.place else { continue };
-        // Retention removes the record first and tells the catalog when that is durable.
-        let finished = shared.history.read(place)?;
-        return Ok(finished.map(|finished| RunImage {
-            run,
-            summary: finished.summary,
-            events: finished.events,
-        }));
+        if let Some(finished) = shared.history.read(place)? {
+            return Ok(Some(RunImage {
+                run,
+                summary: finished.summary,
+                events: finished.events,
+            }));
+        }
+        // Retention removes the record first and tells the catalog when that is durable; if the
+        // place has not changed, that is what happened.
+        let now = read(&shared.catalog).get(run);
+        if now.is_none_or(|now| now.place == Some(place)) {
+            return Ok(None);
+        }
     }
     Err(Error::Corrupt {
         file: shared.snapshots_dir.display().to_string(),
@@ -239,5 +245,6 @@ pub(crate) fn thawed(finished: FinishedRun) -> Live {
         summary: finished.summary,
         base: Seq(0),
         chunks: vec![Arc::new(chunk)],
+        held: false,
     }
 }

@@ -203,6 +203,7 @@ impl Replay {
                 summary: head.summary.clone(),
                 base: head.summary.seq,
                 chunks: Vec::new(),
+                held: false,
             };
             replay.live.insert(head.run, live);
             if let Some(labels) = &head.labels {
@@ -344,6 +345,7 @@ impl Replay {
                     summary,
                     base: Seq(0),
                     chunks: vec![chunk],
+                    held: false,
                 };
                 self.live.insert(run, live);
             }

@@ -124,11 +124,8 @@ impl Shared {
         }
     }
 
-    /// A fault ordered where no file is involved.
-    pub(crate) fn died(source: std::io::Error) -> Error {
-        Error::Io {
-            context: "a step was made to fail".to_owned(),
-            source: Arc::new(source),
-        }
+    /// What a fault means where no file is involved.
+    pub(crate) fn died(source: &std::io::Error) -> Error {
+        Error::Fatal(source.to_string().into())
     }
 }

@@ -267,21 +267,26 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Hands every snapshot of a run to `visit`, with its events.
-    pub(crate) fn each_run(
+    /// Checks every row, and hands the runs to `visit` with their events, and what is wrong with the
+    /// rows that are damaged.
+    pub(crate) fn check_all(
         &self,
-        mut visit: impl FnMut(RunId, Image<'_>) -> Result<(), Error>,
+        mut visit: impl FnMut(Result<(RunId, Image<'_>), Error>),
     ) -> Result<(), Error> {
-        self.each(|key, row| {
-            let value = self.check(key, row)?;
-            if let [RUN, id @ ..] = key
-                && let Ok(id) = id.try_into()
-                && let Some(image) = record::image(value)
-            {
-                visit(RunId::from_bytes(id), image)?;
-            }
-            Ok(())
-        })
+        catch_unwind(AssertUnwindSafe(|| {
+            self.each(|key, row| {
+                let mut contents = Contents::default();
+                if let Err(error) = self.sort(&mut contents, key, row) {
+                    visit(Err(error));
+                } else if let Some(head) = contents.runs.pop()
+                    && let Some(image) = row.get(PREFIX..).and_then(record::image)
+                {
+                    visit(Ok((head.run, image)));
+                }
+                Ok(())
+            })
+        }))
+        .map_err(|_| damaged(&self.dir, "sled panicked while it read the rows"))?
     }
 
     /// Hands every row to `visit` as it is stored.

@@ -32,7 +32,7 @@ use crate::{
 /// The embedded store. See the module.
 #[derive(Debug)]
 pub struct EmbeddedStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -42,7 +42,10 @@ impl EmbeddedStore {
     /// # Errors
     /// [`Error::InUse`] when another process has it open, [`Error::Corrupt`] with file and offset
     /// when something that was durable is damaged, [`Error::Io`].
-    pub fn open(options: &Options) -> Result<Self, Error> {
+    // By value: who opens a store has no further use for its options.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let options = &options;
         let metrics = Metrics::default();
         let begun = (options.now)();
         let layout = Layout::open(&options.dir, &options.faults)?;
@@ -165,8 +168,8 @@ fn assemble(
     shared.work.add(|pile| {
         pile.ended = recovered.ended;
         pile.dirtied = recovered.dirtied;
-        // Once at start: retention, and whatever the journal holds too much of.
-        pile.rolled = true;
+        // Retention, and whatever the journal holds too much of.
+        pile.opened = true;
     });
     let parts = CheckpointerParts {
         settings: Settings::of(options),
@@ -228,7 +231,10 @@ fn checkpointer_thread(shared: &Arc<Shared>, parts: CheckpointerParts) {
                 is_open
             });
         }
-        Ok(Err(error)) => shared.fail(&format!("a checkpoint failed: {error}")),
+        Ok(Err(error)) => {
+            shared.fail(&format!("a checkpoint failed: {error}"));
+            checkpointer.die_with_process();
+        }
         Err(_) => shared.fail("the checkpointer's thread panicked"),
     }
     shared.work.end();
@@ -252,6 +258,10 @@ impl Drop for EmbeddedStore {
                 // A panic was told where it happened.
                 let _ = thread.join();
             }
+        }
+        if self.shared.faults.crashed() {
+            // As in the checkpointer: sled flushes when it is dropped, and dead processes do not.
+            std::mem::forget(lock(&self.shared.snapshots).take());
         }
     }
 }

@@ -4,7 +4,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod basics;
+mod crashes;
+mod damage;
 mod kit;
+mod space;
+mod throughput;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +29,7 @@ fn open_with(change: fn(&mut Options)) -> (Open, Retire) {
     let open: Open = Box::new(move || {
         let mut options = Options::new(dir.path().join("data"), ticking.as_clock());
         change(&mut options);
-        let store: Arc<dyn RunStore> = Arc::new(EmbeddedStore::open(&options).unwrap());
+        let store: Arc<dyn RunStore> = Arc::new(EmbeddedStore::open(options).unwrap());
         std::future::ready(store).boxed()
     });
     let retire: Retire = Box::new(move |store| {

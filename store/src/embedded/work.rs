@@ -28,8 +28,10 @@ pub(crate) struct Pile {
     pub(crate) passive: Vec<RunId>,
     /// Who waits for a checkpoint of everything.
     pub(crate) requests: Vec<oneshot::Sender<Result<(), Error>>>,
-    /// A segment was filled, or the next one should be prepared.
-    pub(crate) rolled: bool,
+    /// The next journal segment should be prepared.
+    pub(crate) prepare: bool,
+    /// The store was just opened.
+    pub(crate) opened: bool,
     /// Checkpoint everything, sync and stop.
     pub(crate) close: bool,
     /// Stop at once.
@@ -42,7 +44,7 @@ impl Pile {
     }
 
     fn is_urgent(&self) -> bool {
-        self.rolled || self.close || self.abandon || !self.requests.is_empty()
+        self.prepare || self.opened || self.close || self.abandon || !self.requests.is_empty()
     }
 
     /// Moves everything from `self` behind what is in `other`.
@@ -51,7 +53,8 @@ impl Pile {
         other.dirtied.append(&mut self.dirtied);
         other.passive.append(&mut self.passive);
         other.requests.append(&mut self.requests);
-        other.rolled |= std::mem::take(&mut self.rolled);
+        other.prepare |= std::mem::take(&mut self.prepare);
+        other.opened |= std::mem::take(&mut self.opened);
         other.close |= self.close;
         other.abandon |= self.abandon;
     }

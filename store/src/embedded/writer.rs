@@ -148,22 +148,22 @@ impl Writer {
                 conflict(tentative)
             };
         }
-        let stored = match self.shared.live.seq(run) {
+        if !makes_sense {
+            // An empty or contradictory batch; what is stored is told as far as it is at hand.
+            let entry = read(&self.shared.catalog).get(run);
+            return conflict(entry.map_or(Seq(0), |entry| entry.summary.seq));
+        }
+        let stored = match self.shared.live.hold(run, expected) {
             Some(seq) => seq,
             None => match read(&self.shared.catalog).get(run) {
                 // Its events are in history: needed to go on with it, and to compare with.
-                Some(entry)
-                    if entry.summary.seq == expected && makes_sense && entry.place.is_some() =>
-                {
+                Some(entry) if entry.summary.seq == expected && entry.place.is_some() => {
                     return Verdict::Thaw;
                 }
                 Some(entry) => entry.summary.seq,
                 None => Seq(0),
             },
         };
-        if !makes_sense {
-            return conflict(stored);
-        }
         if stored == expected {
             let is_new = stored == Seq(0);
             return match is_new.then(|| self.shared.disk.refusing()).flatten() {
@@ -287,7 +287,7 @@ impl Writer {
         shared
             .faults
             .pass("journal.applied")
-            .map_err(Shared::died)?;
+            .map_err(|error| Shared::died(&error))?;
         for waiter in waiters {
             waiter.tell(Ok(()));
         }
@@ -308,7 +308,7 @@ impl Writer {
         self.shared.work.add(|pile| {
             pile.ended.append(ended);
             pile.dirtied.append(dirtied);
-            pile.rolled |= wants_spare;
+            pile.prepare |= wants_spare;
         });
     }
 }
