@@ -73,7 +73,7 @@ impl Node {
         let clock = Clock::system();
         let store_options = store_options(&options, &clock);
         // Opening reads and syncs files for as long as recovery takes.
-        let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&store_options))
+        let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(store_options))
             .await
             .map_err(|error| OpenError::Thread(error.to_string()))??;
         let data = Some(options.data.clone());

@@ -8,6 +8,11 @@
 //!
 //! Each of these tests has a negative control: the same with the safety switched off must go red.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these tests start processes and tasks of their own, and are steered by variables"
+)]
+
 mod checker;
 mod child;
 mod disk;

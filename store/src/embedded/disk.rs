@@ -1,4 +1,5 @@
-//! Watches the free space of the disk, at most once a second and only while somebody writes.
+//! Watches the free space of the disk: once a second and with each new segment, and only while
+//! somebody writes.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -55,8 +56,13 @@ impl Disk {
             } else {
                 tracing::warn!(path = %self.path.display(), "there is space again; writes go on");
             }
-            self.looked_at.store(i64::MIN, Ordering::Relaxed);
+            self.look_again();
         }
+    }
+
+    /// Looks at the file system the next time somebody asks, however soon that is.
+    pub(crate) fn look_again(&self) {
+        self.looked_at.store(i64::MIN, Ordering::Relaxed);
     }
 
     fn look(&self) {

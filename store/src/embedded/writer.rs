@@ -192,6 +192,14 @@ impl Writer {
     }
 
     fn accept(&mut self, job: Job) -> Result<(), Error> {
+        self.put(job);
+        if self.frame.is_full() {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, job: Job) {
         match &job.task {
             Task::Write(Write::Append(append)) => {
                 self.frame.record(|out| record::put_append(out, append));
@@ -203,10 +211,28 @@ impl Writer {
             Task::Retired(runs) => self.frame.record(|out| record::put_retired(out, runs)),
         }
         self.accepted.push(job);
-        if self.frame.is_full() {
-            self.commit()?;
+    }
+
+    /// There is no space: tells so to the runs that this batch would create, instead of letting
+    /// them wait. What accepted runs have to write stays and waits.
+    fn refuse_new_runs(&mut self) {
+        let Some(error) = self.shared.disk.refusing() else {
+            return;
+        };
+        let mut refused = RunMap::default();
+        self.frame.clear();
+        self.tentative.clear();
+        for job in std::mem::take(&mut self.accepted) {
+            match &job.task {
+                Task::Write(Write::Append(append))
+                    if append.expected == Seq(0) || refused.contains_key(&append.run) =>
+                {
+                    refused.insert(append.run, append.expected);
+                    job.waiter.tell(Err(error.clone()));
+                }
+                Task::Write(_) | Task::Retired(_) => self.put(job),
+            }
         }
-        Ok(())
     }
 
     /// Makes what was accepted durable and visible, and tells everybody who can be told.
@@ -222,12 +248,17 @@ impl Writer {
     }
 
     fn write(&mut self) -> Result<(), Error> {
+        let segment = self.journal.segment();
         loop {
             match self.journal.commit(&mut self.frame) {
                 Ok(()) => break,
                 Err(error) if is_no_space(&error) => {
                     crate::metrics::error("journal_space");
                     self.shared.disk.set_full(true);
+                    self.refuse_new_runs();
+                    if self.frame.is_empty() {
+                        return Ok(());
+                    }
                     if self.shared.queue.pause(SPACE_RETRY) {
                         return Err(error);
                     }
@@ -236,6 +267,10 @@ impl Writer {
             }
         }
         self.shared.disk.set_full(false);
+        if self.journal.segment() != segment {
+            // Space is taken a segment at a time: look before the reserve is used up by new runs.
+            self.shared.disk.look_again();
+        }
         let metrics = &self.shared.metrics;
         metrics.batch_records.record(self.frame.count());
         metrics.journal_bytes.increment(self.frame.len() as u64);

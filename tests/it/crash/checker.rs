@@ -22,7 +22,7 @@ pub(crate) fn check(data: &Path, notes: &Notes) -> Vec<String> {
         Ok(report) => report.findings.iter().map(|f| format!("{f:?}")).collect(),
         Err(error) => vec![format!("verify: {error}")],
     };
-    let store = match EmbeddedStore::open(&store_options(data)) {
+    let store = match EmbeddedStore::open(store_options(data)) {
         Ok(store) => Arc::new(store),
         Err(error) => {
             wrong.push(format!("the store does not open: {error}"));
@@ -171,7 +171,7 @@ fn check_todos(
 /// Accepted runs that are not stored, and runs that had ended and have not: for images of a disk
 /// whose power was cut, where runs need not have ended.
 pub(crate) fn lost(data: &Path, accepted: &[RunId], ended: &[RunId]) -> Vec<String> {
-    let store = match EmbeddedStore::open(&store_options(data)) {
+    let store = match EmbeddedStore::open(store_options(data)) {
         Ok(store) => Arc::new(store),
         Err(error) => return vec![format!("the store does not open: {error}")],
     };

@@ -96,7 +96,7 @@ async fn run(data: &Path, notes: &Path, generation: u32, finish: bool) -> i32 {
     if let Ok(sabotage) = std::env::var(SABOTAGE) {
         options.faults = sabotaged(&sabotage);
     }
-    let store = match EmbeddedStore::open(&options) {
+    let store = match EmbeddedStore::open(options) {
         Ok(store) => Arc::new(store),
         Err(error) => {
             eprintln!("{error}");

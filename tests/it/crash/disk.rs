@@ -123,7 +123,7 @@ fn a_full_disk_refuses_new_runs_loses_nothing_and_goes_on_when_space_returns() {
         .expect("a runtime");
     let mut accepted = Vec::new();
     runtime.block_on(async {
-        let store = EmbeddedStore::open(&child::store_options(&data)).expect("the store opens");
+        let store = EmbeddedStore::open(child::store_options(&data)).expect("the store opens");
         let node = child::start(Arc::new(store), &notes.path(""), 0).await;
         for _ in 0..50 {
             accepted.push(submit(&node, plan()).await.expect("there is space"));
@@ -145,7 +145,7 @@ fn a_full_disk_refuses_new_runs_loses_nothing_and_goes_on_when_space_returns() {
             .await
             .expect("the store closes");
     });
-    let again = EmbeddedStore::open(&child::store_options(&data)).expect("the store opens again");
+    let again = EmbeddedStore::open(child::store_options(&data)).expect("the store opens again");
     runtime.block_on(async {
         let node = child::start(Arc::new(again), &notes.path(""), 1).await;
         for id in &accepted {

@@ -240,6 +240,8 @@ impl Model {
                 self.pending = Some(run);
                 false
             }
+            // A full disk has no space for new runs; `compare` holds that nothing of it is stored.
+            Err(Error::DiskReserve { .. }) if !self.runs.contains_key(&run.run) => true,
             Err(error) => panic!("run {}: {error}", run.run),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crane_core::Seq;
 use tokio::sync::oneshot;
 
 use super::kit::{ModelRun, TestClock, assert_holds, epoch, open, tight, tight_options, write};
@@ -90,9 +91,11 @@ async fn waiting_for_a_segment(
         Order::Continue
     });
     let store = EmbeddedStore::open(options).unwrap();
-    is_full.store(true, Ordering::SeqCst);
     let mut run = ModelRun::new(1);
-    let append = run.next(epoch(&store).await, 6_000, false);
+    let epoch = epoch(&store).await;
+    write(&store, run.next(epoch, 10, false)).await.unwrap();
+    is_full.store(true, Ordering::SeqCst);
+    let append = run.next(epoch, 6_000, false);
     let (sender, outcome) = oneshot::channel();
     store.submit(
         Write::Append(append),
@@ -118,11 +121,35 @@ async fn a_write_waits_for_space_and_is_acknowledged_when_there_is_some() {
 }
 
 #[tokio::test]
+async fn a_run_that_a_full_disk_has_no_space_for_is_refused_and_not_left_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = tight_options(dir.path());
+    options.spare_segments = 0;
+    options.faults = Faults::new(|point| match point {
+        "segment.roll" => Order::NoSpace,
+        _ => Order::Continue,
+    });
+    let store = EmbeddedStore::open(options).unwrap();
+    let epoch = epoch(&store).await;
+    // More than the first segment holds: some of these find no segment.
+    let mut refused = 0;
+    for number in 0..200 {
+        match write(&store, ModelRun::new(number).next(epoch, 4_000, false)).await {
+            Ok(()) => assert_eq!(refused, 0, "run {number} was accepted on a full disk"),
+            Err(Error::DiskReserve { .. }) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[tokio::test]
 async fn closing_does_not_wait_for_space() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _is_full, run, outcome) = waiting_for_a_segment(dir.path()).await;
     assert!(matches!(store.close().await, Err(Error::Fatal(_))));
     assert!(matches!(outcome.await.unwrap(), Err(Error::Fatal(_))));
     drop(store);
-    assert_eq!(open(dir.path()).load(run.run).await.unwrap(), None);
+    let stored = open(dir.path()).load(run.run).await.unwrap().unwrap();
+    assert_eq!(stored.summary.seq, Seq(1), "only what was acknowledged");
 }
