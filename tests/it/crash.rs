@@ -10,7 +10,8 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "these tests start processes and tasks of their own, and are steered by variables"
+    clippy::print_stdout,
+    reason = "these tests start processes and tasks of their own, are steered by variables, and say what they did"
 )]
 
 mod checker;
