@@ -1,5 +1,6 @@
 //! The typed handle of a node's supervision tree; it hides the actors from callers.
 
+mod submitting;
 mod types;
 
 use std::collections::BTreeMap;
@@ -19,11 +20,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::follow::Follower;
 use crate::kernel::Kernel;
-use crate::metrics::RuntimeMetrics;
 use crate::registry::Registry;
 use crate::run::{Queued, Reply};
 use crate::shard::ShardMsg;
-use crate::submit::{self, Request, Submit, SubmitError, Submitted};
 use crate::supervisor::{NodeArgs, NodeMsg, NodeSupervisor, Shards, unfinished_by_shard};
 use crate::{breaker_rows, call};
 
@@ -94,90 +93,6 @@ impl Runtime {
     /// How many unfinished runs the store held at the start.
     pub fn unfinished_at_start(&self) -> usize {
         self.unfinished
-    }
-
-    /// Checks and accepts a run; it is durable when this returns. With `watch`, the answer can be
-    /// waited on for the run's end.
-    ///
-    /// # Errors
-    /// See [`SubmitError`]; a refused request has left no trace and used up no key.
-    pub async fn submit(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
-        let id = match &request.key {
-            Some(key) => RunId::from_key(&request.tenant, key),
-            None => self.new_id(),
-        };
-        let keyed = request.key.is_some();
-        let checked = submit::check(&self.kernel, request).await?;
-        let hash = checked.submission.accepted.request_hash;
-        if keyed && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
-            return self.known(run, hash);
-        }
-        if let Some(error) = self.kernel.store.refusing() {
-            RuntimeMetrics::rejected("disk_reserve");
-            return Err(error.into());
-        }
-        let (reply, answer) = oneshot::channel();
-        let (watcher, end) = if watch {
-            let (sender, receiver) = oneshot::channel();
-            (Some(sender), Some(receiver))
-        } else {
-            (None, None)
-        };
-        self.send(
-            id,
-            ShardMsg::Submit(Box::new(Submit {
-                run: id,
-                submission: Box::new(checked.submission),
-                planned: checked.planned,
-                reply,
-                watcher,
-            })),
-        );
-        match answer.await.unwrap_or(Err(SubmitError::Lost)) {
-            Ok(run) => {
-                self.kernel.metrics.submitted.increment(1);
-                Ok(Submitted {
-                    run,
-                    created: true,
-                    end,
-                })
-            }
-            Err(SubmitError::Exists(_)) => {
-                let run = self.described(id).await?;
-                self.known(run, hash)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The answer to a request whose run exists.
-    fn known(&self, run: Run, hash: Option<u128>) -> Result<Submitted, SubmitError> {
-        let stored = run.accepted.as_ref().and_then(|a| a.request_hash);
-        if stored != hash {
-            return Err(SubmitError::KeyReused(run.id));
-        }
-        self.kernel.metrics.deduplicated.increment(1);
-        Ok(Submitted {
-            run,
-            created: false,
-            end: None,
-        })
-    }
-
-    /// A run that another request is creating right now, once it is durable.
-    async fn described(&self, id: RunId) -> Result<Run, SubmitError> {
-        for _ in 0..TRIES {
-            let (sender, answer) = oneshot::channel();
-            self.send(id, ShardMsg::Describe(id, sender));
-            if let Ok(run) = answer.await {
-                return Ok(run);
-            }
-            if let Some(run) = self.load(id).await.map_err(read_to_submit)? {
-                return Ok(run);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Err(SubmitError::Lost)
     }
 
     /// Cancels a run; the request is durable when this returns. Repeating it is harmless until
@@ -373,27 +288,10 @@ impl Runtime {
         Ok(())
     }
 
-    fn new_id(&self) -> RunId {
-        let mut random = [0; 10];
-        if let Err(error) = getrandom::fill(&mut random) {
-            // Without the system's random numbers, the clock's microseconds and a counter differ.
-            tracing::warn!(%error, "no random numbers from the system");
-            random[..8].copy_from_slice(&self.kernel.clock.now().0.to_be_bytes());
-        }
-        RunId::from_time(self.kernel.clock.now().as_millis(), random)
-    }
-
     pub(crate) fn send(&self, run: RunId, message: ShardMsg) {
         if let Some(shard) = self.shards.of(run) {
             shard.send(message);
         }
-    }
-}
-
-fn read_to_submit(error: ReadError) -> SubmitError {
-    match error {
-        ReadError::Store(error) => SubmitError::Store(error),
-        ReadError::Damaged(detail) => SubmitError::Store(crane_store::Error::Fatal(detail.into())),
     }
 }
 

@@ -1,0 +1,112 @@
+//! Taking run messages in: the id, the key, the answer.
+
+use crane_core::{Run, RunId};
+use tokio::sync::oneshot;
+
+use super::{PAUSE, ReadError, Runtime, TRIES};
+use crate::metrics::RuntimeMetrics;
+use crate::shard::ShardMsg;
+use crate::submit::{self, Request, Submit, SubmitError, Submitted};
+
+impl Runtime {
+    /// Checks and accepts a run; it is durable when this returns. With `watch`, the answer can be
+    /// waited on for the run's end.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; a refused request has left no trace and used up no key.
+    pub async fn submit(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
+        let id = match &request.key {
+            Some(key) => RunId::from_key(&request.tenant, key),
+            None => self.new_id(),
+        };
+        let keyed = request.key.is_some();
+        let checked = submit::check(&self.kernel, request).await?;
+        let hash = checked.submission.accepted.request_hash;
+        if keyed && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
+            return self.known(run, hash);
+        }
+        if let Some(error) = self.kernel.store.refusing() {
+            RuntimeMetrics::rejected("disk_reserve");
+            return Err(error.into());
+        }
+        let (reply, answer) = oneshot::channel();
+        let (watcher, end) = if watch {
+            let (sender, receiver) = oneshot::channel();
+            (Some(sender), Some(receiver))
+        } else {
+            (None, None)
+        };
+        self.send(
+            id,
+            ShardMsg::Submit(Box::new(Submit {
+                run: id,
+                submission: Box::new(checked.submission),
+                planned: checked.planned,
+                reply,
+                watcher,
+            })),
+        );
+        match answer.await.unwrap_or(Err(SubmitError::Lost)) {
+            Ok(run) => {
+                self.kernel.metrics.submitted.increment(1);
+                Ok(Submitted {
+                    run,
+                    created: true,
+                    end,
+                })
+            }
+            Err(SubmitError::Exists(_)) => {
+                let run = self.described(id).await?;
+                self.known(run, hash)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The answer to a request whose run exists.
+    fn known(&self, run: Run, hash: Option<u128>) -> Result<Submitted, SubmitError> {
+        let stored = run.accepted.as_ref().and_then(|a| a.request_hash);
+        if stored != hash {
+            return Err(SubmitError::KeyReused(run.id));
+        }
+        self.kernel.metrics.deduplicated.increment(1);
+        Ok(Submitted {
+            run,
+            created: false,
+            end: None,
+        })
+    }
+
+    /// A run that another request is creating right now, once it is durable.
+    async fn described(&self, id: RunId) -> Result<Run, SubmitError> {
+        for _ in 0..TRIES {
+            let (sender, answer) = oneshot::channel();
+            self.send(id, ShardMsg::Describe(id, sender));
+            if let Ok(run) = answer.await {
+                return Ok(run);
+            }
+            if let Some(run) = self.load(id).await.map_err(read_to_submit)? {
+                return Ok(run);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(SubmitError::Lost)
+    }
+
+    fn new_id(&self) -> RunId {
+        let mut random = [0; 10];
+        if let Err(error) = getrandom::fill(&mut random) {
+            // Without the system's random numbers, the clock's microseconds and a counter differ.
+            tracing::warn!(%error, "no random numbers from the system");
+            random[..8].copy_from_slice(&self.kernel.clock.now().0.to_be_bytes());
+        }
+        RunId::from_time(self.kernel.clock.now().as_millis(), random)
+    }
+}
+
+fn read_to_submit(error: ReadError) -> SubmitError {
+    match error {
+        ReadError::Store(error) => SubmitError::Store(error),
+        ReadError::Damaged(detail) => SubmitError::Store(crane_store::Error::Fatal(detail.into())),
+    }
+}
