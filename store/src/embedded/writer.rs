@@ -257,6 +257,9 @@ impl Writer {
                     self.shared.disk.set_full(true);
                     self.refuse_new_runs();
                     if self.frame.is_empty() {
+                        // Nobody is left who would try again and notice that space has returned:
+                        // from here on the free bytes alone decide.
+                        self.shared.disk.set_full(false);
                         return Ok(());
                     }
                     if self.shared.queue.pause(SPACE_RETRY) {

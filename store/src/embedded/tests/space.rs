@@ -143,6 +143,32 @@ async fn a_run_that_a_full_disk_has_no_space_for_is_refused_and_not_left_waiting
     assert!(refused > 0);
 }
 
+/// The only write that met the full disk was a new run's, so nobody is left who tries again.
+#[tokio::test]
+async fn new_runs_are_accepted_when_space_returns_although_nobody_was_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_full = Arc::new(AtomicBool::new(true));
+    let seen = Arc::clone(&is_full);
+    let mut options = tight_options(dir.path());
+    options.spare_segments = 0;
+    options.faults = Faults::new(move |point| {
+        if point == "segment.roll" && seen.load(Ordering::SeqCst) {
+            return Order::NoSpace;
+        }
+        Order::Continue
+    });
+    let store = EmbeddedStore::open(options).unwrap();
+    let epoch = epoch(&store).await;
+    let too_large = ModelRun::new(1).next(epoch, 6_000, false);
+    let error = write(&store, too_large).await.unwrap_err();
+    assert!(matches!(error, Error::DiskReserve { .. }), "{error}");
+    is_full.store(false, Ordering::SeqCst);
+    let mut run = ModelRun::new(2);
+    write(&store, run.next(epoch, 6_000, false)).await.unwrap();
+    assert!(store.refusing().is_none());
+    assert_holds(store.load(run.run).await.unwrap(), &run);
+}
+
 #[tokio::test]
 async fn closing_does_not_wait_for_space() {
     let dir = tempfile::tempdir().unwrap();
