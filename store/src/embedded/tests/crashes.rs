@@ -8,104 +8,29 @@
 //!
 //! The negative control switches the journal's fdatasync off: then b must lose something.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+mod model;
+mod power;
+
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crane_core::{Epoch, Json, RunId, RunStatus, Seq, ShardId};
+use crane_core::{Epoch, RunStatus, Seq, ShardId};
 
 use super::kit::{
     ModelRun, TestClock, assert_holds, copy, epoch, memory_dir, tight, tool_write, write,
     write_tool,
 };
-use crate::embedded::{EmbeddedStore, Options, frame, segments, verify};
+use crate::RunStore;
+use crate::embedded::{EmbeddedStore, Options, verify};
 use crate::faults::{Faults, Order, POINTS};
 use crate::history::FAULT_POINTS;
-use crate::{Error, Filter, Page, RunStore, ToolWrite};
+use model::{Model, Random, is_alive};
+use power::Synced;
 
 /// Steps of the script; enough for every point to be passed several times.
 const STEPS: u64 = 220;
-
-/// What was acknowledged, and what may or may not have become durable.
-#[derive(Default)]
-struct Model {
-    runs: BTreeMap<RunId, ModelRun>,
-    tools: Vec<ToolWrite>,
-    pending: Option<ModelRun>,
-    pending_tool: Option<ToolWrite>,
-    /// Runs that retention may have removed.
-    mortal: bool,
-}
-
-/// Follows which bytes are on disk for certain, by watching the points that follow a sync.
-#[derive(Default)]
-struct Synced {
-    journal: Option<(u32, u64)>,
-    history: HashMap<PathBuf, u64>,
-}
-
-impl Synced {
-    fn watch(&mut self, dir: &Path, point: &str) {
-        match point {
-            "journal.synced" => self.journal = journal_end(&dir.join("journal")).or(self.journal),
-            "history.sync.before_mark" | "history.seal.after_sync" => {
-                for (path, size) in files(&dir.join("history")) {
-                    self.history.insert(path, size);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Takes from the image what a power loss may take.
-    fn cut_power(&self, dir: &Path, image: &Path) {
-        let journal = image.join("journal");
-        let (last, end) = self.journal.unwrap_or((0, 0));
-        for id in segments::list(&journal).unwrap_or_default() {
-            let from = match id.cmp(&last) {
-                std::cmp::Ordering::Less => continue,
-                std::cmp::Ordering::Equal => end,
-                std::cmp::Ordering::Greater => 0,
-            };
-            let path = segments::path(&journal, id);
-            let file = File::options().write(true).open(&path).unwrap();
-            let size = file.metadata().unwrap().len();
-            let zeros = vec![0; usize::try_from(size - from).unwrap()];
-            file.write_all_at(&zeros, from).unwrap();
-        }
-        for (path, size) in files(&image.join("history")) {
-            let original = dir.join("history").join(path.file_name().unwrap());
-            let synced = self.history.get(&original).copied().unwrap_or(0);
-            if synced < size {
-                let file = File::options().write(true).open(&path).unwrap();
-                file.set_len(synced).unwrap();
-            }
-        }
-    }
-}
-
-fn files(dir: &Path) -> Vec<(PathBuf, u64)> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
-        .collect()
-}
-
-/// Where the frames of the last segment in use end. Segments may be renamed meanwhile.
-fn journal_end(journal: &Path) -> Option<(u32, u64)> {
-    let ids = segments::list(journal).ok()?;
-    ids.into_iter().rev().find_map(|id| {
-        let bytes = fs::read(segments::path(journal, id)).ok()?;
-        let mut end = 0;
-        while let Ok(frame) = frame::parse(&bytes[end..], id) {
-            end += frame.size;
-        }
-        (end > 0).then_some((id, end as u64))
-    })
-}
 
 /// A plan to fail: what to order at which passing of which point.
 #[derive(Clone, Copy, Debug)]
@@ -162,19 +87,6 @@ fn options(dir: &Path, clock: &TestClock, faults: Faults) -> Options {
     options
 }
 
-/// Numbers that look random and are the same each time (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
 /// Runs the script until it is over or the store has died; returns whether it lives.
 async fn play(store: &EmbeddedStore, model: &mut Model, clock: &TestClock, from: u64) -> bool {
     let Ok(fences) = store.acquire(vec![ShardId(0)]).await else {
@@ -211,108 +123,6 @@ async fn play(store: &EmbeddedStore, model: &mut Model, clock: &TestClock, from:
         }
     }
     true
-}
-
-/// Anything but a stop is survivable: a full disk, say, is waited for.
-fn is_alive(outcome: &Result<(), Error>) -> bool {
-    !matches!(outcome, Err(Error::Fatal(_)))
-}
-
-impl Model {
-    /// A run to go on with: a new one, or one of the last, also when it has ended.
-    fn pick(&self, random: &mut Random, step: u64) -> ModelRun {
-        let back = random.below(12);
-        let known = self.runs.values().rev().nth(usize::try_from(back).unwrap());
-        match known {
-            // Retention may have removed it.
-            Some(run) if !(self.mortal && run.summary.status.is_ended()) => run.clone(),
-            Some(_) | None => ModelRun::new(step),
-        }
-    }
-
-    fn note(&mut self, run: ModelRun, outcome: Result<(), Error>) -> bool {
-        match outcome {
-            Ok(()) => {
-                self.runs.insert(run.run, run);
-                true
-            }
-            Err(error) if !is_alive(&Err(error.clone())) => {
-                self.pending = Some(run);
-                false
-            }
-            // A full disk has no space for new runs; `compare` holds that nothing of it is stored.
-            Err(Error::DiskReserve { .. }) if !self.runs.contains_key(&run.run) => true,
-            Err(error) => panic!("run {}: {error}", run.run),
-        }
-    }
-
-    fn note_tool(&mut self, write: ToolWrite, outcome: &Result<(), Error>) -> bool {
-        match outcome {
-            Ok(()) => self.tools.push(write),
-            Err(_) => self.pending_tool = Some(write),
-        }
-        is_alive(outcome)
-    }
-
-    /// Everything that is wrong with an opened store.
-    async fn compare(&self, store: &EmbeddedStore) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for run in self.runs.values() {
-            let image = store.load(run.run).await;
-            let Ok(image) = image else {
-                wrong.push(format!("run {} cannot be read: {image:?}", run.run));
-                continue;
-            };
-            let pending = self.pending.as_ref().filter(|p| p.run == run.run);
-            let may_have_ended = run.summary.status.is_ended()
-                || pending.is_some_and(|pending| pending.summary.status.is_ended());
-            match image {
-                None if self.mortal && may_have_ended => {}
-                None => wrong.push(format!("run {} is lost", run.run)),
-                Some(image) => {
-                    let is = |model: &ModelRun| {
-                        image.summary == model.summary && image.events == model.events
-                    };
-                    if !is(run) && !pending.is_some_and(is) {
-                        wrong.push(format!(
-                            "run {} is at {:?} and was acknowledged at {:?}",
-                            run.run, image.summary, run.summary
-                        ));
-                    }
-                }
-            }
-        }
-        let expected = self.rows(None);
-        let rows: BTreeMap<String, Json> =
-            store.tool_rows("todo").await.unwrap().into_iter().collect();
-        if rows != expected && rows != self.rows(self.pending_tool.as_ref()) {
-            wrong.push(format!("tool rows {rows:?} instead of {expected:?}"));
-        }
-        let page = Page {
-            offset: 0,
-            limit: 10_000,
-        };
-        let listed = store.list(Filter::default(), page).await.unwrap();
-        let strangers = listed.runs.iter().filter(|(run, _)| {
-            let is_pending = self.pending.as_ref().is_some_and(|p| p.run == *run);
-            !self.runs.contains_key(run) && !is_pending
-        });
-        wrong.extend(strangers.map(|(run, _)| format!("run {run} was never written")));
-        wrong
-    }
-
-    fn rows(&self, pending: Option<&ToolWrite>) -> BTreeMap<String, Json> {
-        let mut rows = BTreeMap::new();
-        for write in self.tools.iter().chain(pending) {
-            for (row, value) in &write.rows {
-                match value {
-                    Some(value) => rows.insert(row.clone(), value.clone()),
-                    None => rows.remove(row),
-                };
-            }
-        }
-        rows
-    }
 }
 
 /// Opens an image of a disk, compares it with the model, goes on with it, verifies it.
