@@ -16,12 +16,19 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::faults::Faults;
 
 /// Version of the directory; a directory with another one is refused.
 const FORMAT: &str = "crane store 1\n";
+
+/// How long a lock is asked for before its holder counts as alive.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two questions.
+const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// Turns a system error into a store error that says what was being done.
 pub(crate) trait At<T> {
@@ -117,6 +124,13 @@ impl Layout {
     }
 }
 
+/// Takes the lock of the directory. A process that was killed a moment ago holds its lock until its
+/// last system call has returned, and may be in the middle of a sync; so a lock is asked for again
+/// for a while before the directory counts as in use.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the wait is for another process; there is no runtime on this thread"
+)]
 fn lock(root: &Path) -> Result<File, Error> {
     let path = root.join("LOCK");
     let mut file = OpenOptions::new()
@@ -126,28 +140,36 @@ fn lock(root: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(&path)
         .at("cannot open", &path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // Only a courtesy in the message: the holder may be writing it at this moment.
-            let _ = file.read_to_string(&mut pid);
-            let holder = match pid.trim() {
-                "" => String::new(),
-                pid => format!(" (pid {pid})"),
-            };
-            return Err(Error::InUse {
-                path: root.display().to_string(),
-                holder,
-            });
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                thread::sleep(LOCK_RETRY);
+            }
+            Err(TryLockError::WouldBlock) => return Err(in_use(root, &mut file)),
+            Err(TryLockError::Error(source)) => return Err(source).at("cannot lock", &path),
         }
-        Err(TryLockError::Error(source)) => return Err(source).at("cannot lock", &path),
     }
     file.set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .at("cannot write", &path)?;
     Ok(file)
+}
+
+fn in_use(root: &Path, file: &mut File) -> Error {
+    let mut pid = String::new();
+    // Only a courtesy in the message: the holder may be writing it at this moment.
+    let _ = file.read_to_string(&mut pid);
+    let holder = match pid.trim() {
+        "" => String::new(),
+        pid => format!(" (pid {pid})"),
+    };
+    Error::InUse {
+        path: root.display().to_string(),
+        holder,
+    }
 }
 
 fn check_format(root: &Path, faults: &Faults) -> Result<(), Error> {

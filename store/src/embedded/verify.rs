@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crane_core::{Epoch, Event, RunId, Seq};
 
@@ -157,7 +158,7 @@ impl Check {
 
     fn snapshots(&mut self, dir: &Path) -> Result<(), Error> {
         // Opening sled writes, so a copy is opened.
-        let copy = std::env::temp_dir().join(format!("crane-check-{}", std::process::id()));
+        let copy = copy_place();
         let outcome = copy_dir(dir, &copy).and_then(|()| {
             let snapshots = Snapshots::open(&copy)?;
             snapshots.check_all(|row| match row {
@@ -354,6 +355,14 @@ impl Check {
             }
         }
     }
+}
+
+/// A place for a copy that no other check uses, in this process or another.
+fn copy_place() -> PathBuf {
+    static CHECKS: AtomicU64 = AtomicU64::new(0);
+    let number = CHECKS.fetch_add(1, Ordering::Relaxed);
+    let pid = std::process::id();
+    std::env::temp_dir().join(format!("crane-check-{pid}-{number}"))
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<(), Error> {
