@@ -80,7 +80,7 @@ fn templates(criterion: &mut Criterion) {
     let echo =
         |id: &str, input: serde_json::Value| json!({ "id": id, "tool": "echo", "input": input });
     let cases = [
-        ("document", json!("${steps.first.output}")),
+        ("document", json!({ "whole": "${steps.first.output}" })),
         ("path", json!({ "value": "${steps.first.output.value}" })),
         (
             "expression",
