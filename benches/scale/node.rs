@@ -39,7 +39,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 pub(crate) fn open_store(dir: &Path) -> anyhow::Result<Arc<EmbeddedStore>> {
     let clock = Clock::system();
     let options = embedded::Options::new(dir.join("data"), Arc::new(move || clock.now()));
-    Ok(Arc::new(EmbeddedStore::open(&options)?))
+    Ok(Arc::new(EmbeddedStore::open(options)?))
 }
 
 impl Node {
