@@ -107,6 +107,14 @@ impl Row {
         serde_json::from_str(line)
     }
 
+    /// Whether this row says that too much else ran while `row` was measured. What was derived from
+    /// several tasks is named after the beginning of their names.
+    fn was_busy_for(&self, row: &Self) -> bool {
+        let rest = self.task.strip_prefix(row.task.as_str());
+        let same_task = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        self.figure == row.figure && same_task && self.is(&self.task, OTHERS) > Some(QUIET)
+    }
+
     /// The value of this task and measure, if the row is it.
     pub(crate) fn is(&self, task: &str, measure: &str) -> Option<f64> {
         (self.task == task && self.value.measure == measure).then_some(self.value.value)
@@ -131,16 +139,13 @@ pub(crate) fn table(rows: &[Row]) -> Table {
             Target::AtMost(most) => format!("<= {}", short(most)),
             Target::AtLeast(least) => format!(">= {}", short(least)),
         });
-        let others =
-            |other: &Row| other.figure == row.figure && other.is(&row.task, OTHERS) > Some(QUIET);
-        let verdict = target.map(
-            |target| match (target.is_met(*value), rows.iter().any(others)) {
-                (true, false) => "met",
-                (false, false) => "MISSED",
-                (true, true) => "met, but the machine was busy",
-                (false, true) => "MISSED, but the machine was busy",
-            },
-        );
+        let busy = rows.iter().any(|other| other.was_busy_for(row));
+        let verdict = target.map(|target| match (target.is_met(*value), busy) {
+            (true, false) => "met",
+            (false, false) => "MISSED",
+            (true, true) => "met, but the machine was busy",
+            (false, true) => "MISSED, but the machine was busy",
+        });
         table.add_row([
             row.figure.clone(),
             row.task.clone(),
