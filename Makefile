@@ -12,10 +12,11 @@ fix:
 	cargo fmt
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-# Throughput and latency on this machine, durable, in process (figures: docs/performance.md).
+# What this machine gives, durable, in process; about fifteen minutes (figures: docs/performance.md).
 bench:
 	cargo run --release -- bench --shape chain:10,diamond,fanout:100 --concurrency 256 --runs 20000
-	cargo bench
+	cargo bench --bench scale
+	cargo bench --bench micro
 
 # Thirty rounds of kill -9 with a checker, and its negative control.
 soak:

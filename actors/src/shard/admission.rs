@@ -116,7 +116,7 @@ impl ShardState {
     pub(super) fn fill_slots(&mut self) {
         while !self.pending.is_empty() && !self.asked_for_slot && !self.kernel.is_draining() {
             match self.kernel.slots.clone().try_acquire_owned() {
-                Ok(permit) => self.got_slot(permit),
+                Ok(permit) => self.give(permit),
                 Err(_) => self.ask_for_slot(),
             }
         }
@@ -134,12 +134,21 @@ impl ShardState {
         });
     }
 
-    /// Gives a free slot to the run that waited longest.
+    /// A slot that was asked for is free.
     pub(super) fn got_slot(&mut self, permit: tokio::sync::OwnedSemaphorePermit) {
         self.asked_for_slot = false;
         if self.kernel.is_draining() {
             return;
         }
+        self.give(permit);
+        if !self.pending.is_empty() {
+            self.fill_slots();
+        }
+    }
+
+    /// Gives a slot to the run that waited longest. Must not look for the next one: there may be as
+    /// many as a node has slots, and each would take stack.
+    fn give(&mut self, permit: tokio::sync::OwnedSemaphorePermit) {
         while let Some(run) = self.pending.pop_front() {
             self.uncount_pending();
             if self.runs.contains_key(&run) {
@@ -151,9 +160,6 @@ impl ShardState {
             };
             self.load(run, hold);
             break;
-        }
-        if !self.pending.is_empty() {
-            self.fill_slots();
         }
     }
 

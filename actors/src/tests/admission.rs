@@ -47,6 +47,30 @@ async fn waiting_runs_survive_a_crash() {
     assert_eq!(node.ended(second).await.status(), RunStatus::Completed);
 }
 
+/// All of them get a slot in one go, which must not take stack for each: hence the small stack.
+#[test]
+fn a_node_starts_with_as_many_waiting_runs_as_it_has_slots() {
+    let body = async {
+        let mut node = Node::with(small(1, 5_000)).await;
+        node.submit(one("block")).await;
+        node.world.wait_begun().await;
+        let mut last = node.submit(chain(1)).await;
+        for _ in 1..5_000 {
+            last = node.submit(chain(1)).await;
+        }
+        node.limits = small(5_001, 5_001);
+        let node = node.crash().await;
+        assert_eq!(node.ended(last).await.status(), RunStatus::Completed);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let thread = std::thread::Builder::new().stack_size(512 << 10);
+    let thread = thread.spawn(move || runtime.block_on(body)).unwrap();
+    thread.join().unwrap();
+}
+
 #[tokio::test]
 async fn past_the_bound_of_waiting_runs_the_caller_hears_it() {
     let node = Node::with(small(1, 2)).await;

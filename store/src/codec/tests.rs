@@ -157,37 +157,3 @@ proptest! {
         prop_assert_eq!(decode(&encode(&all)).unwrap(), all);
     }
 }
-
-/// Prints, for `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-#[allow(clippy::print_stdout, clippy::disallowed_methods)]
-fn measure_the_time_to_encode_a_step() {
-    let started = Record {
-        seq: Seq(2),
-        at: Timestamp(1_700_000_000_000_000),
-        event: Event::StepStarted {
-            step: StepIndex(1),
-            attempt: Attempt(1),
-            input: Json::from_trusted("{\"expression\":\"(10 + 5) * 2\"}"),
-        },
-    };
-    let pair = [completed(1, "{\"value\":30.0}"), started];
-    let start = std::time::Instant::now();
-    for _ in 0..1_000_000 {
-        std::hint::black_box(encode(std::hint::black_box(&pair)));
-    }
-    println!(
-        "encode: {} ns a pair",
-        start.elapsed().as_nanos() / 1_000_000
-    );
-    let encoded = encode(&pair);
-    let start = std::time::Instant::now();
-    for _ in 0..1_000_000 {
-        std::hint::black_box(decode(std::hint::black_box(&encoded)).unwrap());
-    }
-    println!(
-        "decode: {} ns a pair",
-        start.elapsed().as_nanos() / 1_000_000
-    );
-}

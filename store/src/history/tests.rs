@@ -312,27 +312,3 @@ fn a_slow_node_seals_a_segment_that_spans_a_quarter_of_the_age() {
     let place = history.append(&view(&finished(3, 0, 10))).unwrap();
     assert_eq!(place.segment.get(), 2);
 }
-
-/// Prints, for `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-#[allow(clippy::print_stdout, clippy::disallowed_methods)]
-fn measure_appending_and_opening() {
-    let dir = TempDir::new().unwrap();
-    let (mut history, _) = open(dir.path(), options(SEGMENT_BYTES)).unwrap();
-    let mut run = finished(2, 1, 1_000);
-    let start = std::time::Instant::now();
-    for number in 0..300_000_u64 {
-        run.run = RunId::from_time(number, [7; 10]);
-        history.append(&view(&run)).unwrap();
-    }
-    println!("append: {} ns each", start.elapsed().as_nanos() / 300_000);
-    let start = std::time::Instant::now();
-    history.sync().unwrap();
-    println!("sync: {:?}", start.elapsed());
-    drop(history);
-    let start = std::time::Instant::now();
-    let mut count = 0;
-    History::open(dir.path(), options(SEGMENT_BYTES), |_| count += 1).unwrap();
-    println!("open with {count} runs: {:?}", start.elapsed());
-}
