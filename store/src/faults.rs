@@ -1,6 +1,6 @@
 //! Named points between the steps of the embedded store, where a test may make it die.
 //!
-//! Between any two steps whose order matters, the store calls [`Faults::hit`] with the name of the
+//! Between any two steps whose order matters, the store calls `Faults::hit` with the name of the
 //! point. Without an installed closure that is one branch. What a closure orders is carried out by
 //! the store as if the machine had done it: the process died, the disk reported an error, the disk
 //! was full, or (the hidden negative control) a sync was left out although it is reported as done.

@@ -398,7 +398,6 @@ impl Checkpointer {
     fn measure(&self) {
         let metrics = &self.shared.metrics;
         // Gauges are floating point; sizes on disk are far below 2^53.
-        #[allow(clippy::cast_precision_loss)]
         let set = |gauge: &metrics::Gauge, bytes: u64| gauge.set(bytes as f64);
         set(&metrics.storage_journal, self.shared.segments.bytes(0).0);
         set(&metrics.storage_history, self.history.bytes());

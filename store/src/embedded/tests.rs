@@ -7,6 +7,7 @@
 mod basics;
 mod crashes;
 mod damage;
+mod golden;
 mod kit;
 mod space;
 mod throughput;

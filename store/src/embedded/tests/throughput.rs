@@ -109,7 +109,6 @@ fn drive(writers: usize, total: usize) {
     let took = now().since(begun).as_secs_f64();
     waits.sort_unstable();
     let at = |share: usize| waits[(waits.len() - 1) * share / 1000];
-    #[allow(clippy::cast_precision_loss)]
     let rate = total as f64 / took;
     eprintln!(
         "{writers:5} writers: {rate:9.0} appends/s, p50 {:?}, p99 {:?}, p999 {:?}, max {:?}",
@@ -257,9 +256,7 @@ fn measure_fanout<const FANOUT: usize>() {
                 }
             }
             db.flush().unwrap();
-            #[allow(clippy::cast_precision_loss)]
-            let rate = count as f64 / now().since(begun).as_secs_f64();
-            rate
+            count as f64 / now().since(begun).as_secs_f64()
         };
         let fill = write(0, rows, 1);
         let over = write(0, rows / 5, 7_919);
