@@ -22,7 +22,7 @@ pub enum Restore {
     /// All of them.
     #[default]
     All,
-    /// None by itself; [`Runtime::resume`] takes up single ones.
+    /// None by itself; [`crate::Runtime::resume`] takes up single ones.
     None,
 }
 
