@@ -17,7 +17,11 @@ pub struct Json(Arc<str>);
 impl Json {
     /// The text of `value`.
     pub fn from_value(value: &Value) -> Self {
-        Self(value.to_string().into())
+        // Not by `Display`, which is slower. A value has no way to fail to be written.
+        match serde_json::to_string(value) {
+            Ok(text) => Self(text.into()),
+            Err(_) => Self::null(),
+        }
     }
 
     /// Wraps text that is known to be JSON, such as text read back from the store.

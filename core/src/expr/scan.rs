@@ -111,7 +111,8 @@ fn text<'s>(source: &'s str, at: usize, tokens: &mut Vec<Token<'s>>) -> usize {
         source.get(at + 1..at + end)
     };
     tokens.push(Token::Text(literal));
-    end + 1
+    // A literal that is never closed ends with the source; the engine's parser refuses it.
+    (end + 1).min(bytes.len())
 }
 
 /// Reads the number at `at` as the engine's lexer does and gives its length.

@@ -193,6 +193,19 @@ fn almost_a_plan() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn a_text_that_is_never_closed_is_refused_wherever_it_begins() {
+    for source in [
+        "'''", "'", "\"", "'a' + '", "'\\", "x|map('", "input['", "(('",
+    ] {
+        let plan = json!({"steps": [
+            {"id": "a", "tool": "http", "input": {"url": "http://localhost"}, "when": source},
+        ]});
+        let findings = check(&plan).expect_err(source);
+        assert_eq!(findings[0].path, "steps[0].when", "{source}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
