@@ -22,6 +22,7 @@ mod plan;
 mod request;
 mod run;
 mod runs;
+mod serve;
 mod session;
 mod tools;
 mod watch;
@@ -61,6 +62,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a node: HTTP API and metrics
+    Serve(serve::Arguments),
     /// Execute a plan or a prompt, with a live view, and print its result
     Run(run::Arguments),
     /// List, show and change runs
@@ -161,6 +164,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn carry_out(command: Command) -> Result<u8, Failure> {
     match command {
+        Command::Serve(arguments) => block_on(serve::run(arguments)),
         Command::Run(arguments) => block_on(run::run(arguments)),
         Command::Runs(command) => block_on(runs::run(command)),
         Command::Tools(command) => block_on(tools::run(command)),

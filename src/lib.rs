@@ -10,12 +10,15 @@
 //! No rule of the domain lives here: what a plan may say, when a step is retried, what is durable
 //! is decided in the crates below.
 
+pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod life;
 pub mod live;
 pub mod node;
 pub mod output;
 pub mod plan_file;
+pub mod server;
 pub mod settings;
 pub mod telemetry;
 pub mod tool_view;

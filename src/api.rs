@@ -1,0 +1,68 @@
+//! The HTTP API of a node, `/api/v1`.
+//!
+//! ```text
+//!   connection (server.rs) ──> layers: panics, request id, metrics, tokens, draining
+//!                                 └──> a handler of runs, tools, health, operate ──> Runtime
+//!                                         └──> JSON, or one form of error (error.rs)
+//! ```
+//!
+//! Handlers translate and nothing else: every rule is the runtime's. Each is annotated with what it
+//! takes and answers, and the OpenAPI document is made from that.
+//!
+//! What never lives here: sockets, TLS, signals.
+
+mod error;
+mod health;
+
+use std::sync::Arc;
+
+use axum::Router;
+use crane_core::Limits;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::life::Life;
+use crate::node::Node;
+
+pub use error::{ApiError, ErrorType};
+
+/// Where the API lives.
+pub const BASE: &str = "/api/v1";
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Api(Arc<Parts>);
+
+/// What an API is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The node it serves.
+    pub node: Node,
+    /// What the node calls itself in a run's `node`.
+    pub name: String,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Where it is in its life.
+    pub life: Life,
+}
+
+impl Api {
+    /// The API of a node.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Everything that the node answers over HTTP.
+pub fn router(api: Api) -> Router {
+    let v1 = OpenApiRouter::new().merge(health::routes());
+    let (router, _document) = OpenApiRouter::new().nest(BASE, v1).split_for_parts();
+    router.with_state(api)
+}
