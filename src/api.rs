@@ -11,6 +11,9 @@
 //!
 //! What never lives here: sockets, TLS, signals.
 
+mod auth;
+mod cors;
+mod deadline;
 mod error;
 mod health;
 
@@ -20,9 +23,12 @@ use axum::Router;
 use crane_core::Limits;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::config::ApiConfig;
 use crate::life::Life;
 use crate::node::Node;
 
+use auth::AuthLayer;
+use deadline::DeadlineLayer;
 pub use error::{ApiError, ErrorType};
 
 /// Where the API lives.
@@ -41,6 +47,8 @@ pub struct Parts {
     pub name: String,
     /// Its bounds.
     pub limits: Limits,
+    /// Who may come in, from where, and for how long.
+    pub config: ApiConfig,
     /// Where it is in its life.
     pub life: Life,
 }
@@ -64,5 +72,15 @@ impl std::ops::Deref for Api {
 pub fn router(api: Api) -> Router {
     let v1 = OpenApiRouter::new().merge(health::routes());
     let (router, _document) = OpenApiRouter::new().nest(BASE, v1).split_for_parts();
-    router.with_state(api)
+    let guards = (
+        DeadlineLayer(api.config.request_timeout),
+        AuthLayer::new(api.config.tokens.clone()),
+    );
+    let cors = cors::layer(&api.config.cors_origins);
+    let router = router.with_state(api).layer(guards);
+    match cors {
+        // Outside the tokens: a browser asks without one whether it may ask.
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
