@@ -135,30 +135,19 @@ impl RunState {
                     trace_id = self.trace_id(), "attempt was lost in a crash"
                 );
             }
-            Event::RunAccepted(_)
-            | Event::RunPlanned { .. }
-            | Event::RunStarted
-            | Event::StepStarted { .. }
-            | Event::StepSkipped { .. }
-            | Event::StepCancelled { .. }
-            | Event::RunCancelRequested
-            | Event::RunReopened { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled => {}
+            // The others say what was asked for or is about to happen.
+            _ => {}
         }
     }
 
     fn gate_of(&self, step: StepIndex) -> Option<&Arc<crate::gate::Gate>> {
-        let step = self.run.plan.as_ref()?.steps.get(step.position())?;
+        let step = self.run.definition(step)?;
         self.kernel.tools.gate(step.tool.as_str())
     }
 
     fn step_name(&self, step: StepIndex) -> &str {
         self.run
-            .plan
-            .as_ref()
-            .and_then(|plan| plan.steps.get(step.position()))
+            .definition(step)
             .map_or("?", |step| step.id.as_str())
     }
 

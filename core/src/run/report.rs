@@ -9,7 +9,7 @@ use crate::event::{Event, FailureReason};
 use crate::ids::{Attempt, StepIndex};
 use crate::json::Json;
 use crate::limits::{ERROR_BYTES, LONGEST_DURATION, Limits};
-use crate::plan::{Delivery, OnError, Step};
+use crate::plan::{Delivery, Step};
 use crate::time::Timestamp;
 use crate::tool::{ErrorKind, ToolError};
 
@@ -157,50 +157,13 @@ impl Run {
         }
     }
 
-    /// Every attempt that was under way ended with the run's actor or process.
-    pub(super) fn recovered(&self, limits: &Limits, decision: &mut Decision) {
-        let lost: Vec<(StepIndex, &Step, &StepState)> = self
-            .steps_that_are(StepStatus::Running)
-            .filter_map(|(step, state)| Some((step, self.definition(step)?, state)))
-            .collect();
-        let once = |definition: &Step| definition.delivery == Delivery::AtMostOnce;
-        for (step, _, state) in &lost {
-            decision.events.push(Event::StepAttemptLost {
-                step: *step,
-                attempt: state.attempt,
-            });
-        }
-        for (step, definition, state) in &lost {
-            if once(definition) {
-                decision.events.push(unknown(*step, state.attempt));
-            }
-        }
-        let failing = self.phase == Phase::Failing
-            || lost
-                .iter()
-                .any(|(_, definition, _)| once(definition) && definition.on_error == OnError::Fail);
-        let repeatable = || lost.iter().filter(|(_, definition, _)| !once(definition));
-        let poisonous = repeatable().find(|(_, _, state)| !failing && is_poison(state, limits));
-        if !failing && poisonous.is_none() {
-            return;
-        }
-        let error = poisonous.map(|(step, _, state)| self.poison(*step, state, decision));
-        for (step, _, state) in repeatable() {
-            if poisonous.is_none_or(|(poison, _, _)| poison != step) {
-                decision.events.push(cancelled(*step, state.attempt));
-            }
-        }
-        if let Some(error) = error {
-            self.cancel_waiting(decision);
-            decision.events.push(Event::RunFailed {
-                reason: FailureReason::Poisoned,
-                error,
-            });
-        }
-    }
-
     /// Fails the step that was lost too often; the run's error in words.
-    fn poison(&self, step: StepIndex, state: &StepState, decision: &mut Decision) -> Arc<str> {
+    pub(super) fn poison(
+        &self,
+        step: StepIndex,
+        state: &StepState,
+        decision: &mut Decision,
+    ) -> Arc<str> {
         let message = format!("lost {} attempts to crashes", state.lost_attempts + 1);
         let text = self.blame(step, &message);
         decision.events.push(Event::StepFailed {
@@ -244,8 +207,8 @@ impl Run {
         }
     }
 
-    /// The step as the plan has it.
-    pub(super) fn definition(&self, step: StepIndex) -> Option<&Step> {
+    /// The step as the plan has it; `None` before there is a plan.
+    pub fn definition(&self, step: StepIndex) -> Option<&Step> {
         self.plan.as_ref()?.steps.get(step.position())
     }
 
@@ -286,11 +249,11 @@ pub(super) fn over_payload(what: &str, payload: &Json, limits: &Limits) -> Optio
     })
 }
 
-fn is_poison(state: &StepState, limits: &Limits) -> bool {
+pub(super) fn is_poison(state: &StepState, limits: &Limits) -> bool {
     state.lost_attempts + 1 >= limits.lost_attempts
 }
 
-fn unknown(step: StepIndex, attempt: Attempt) -> Event {
+pub(super) fn unknown(step: StepIndex, attempt: Attempt) -> Event {
     Event::StepFailed {
         step,
         attempt,
@@ -303,7 +266,7 @@ fn unknown(step: StepIndex, attempt: Attempt) -> Event {
     }
 }
 
-fn cancelled(step: StepIndex, attempt: Attempt) -> Event {
+pub(super) fn cancelled(step: StepIndex, attempt: Attempt) -> Event {
     Event::StepCancelled {
         step,
         attempt,
