@@ -92,7 +92,8 @@ pub enum Event {
         /// The resolved input (JSON text).
         input: Json,
     },
-    /// An attempt failed and another one follows at `retry_at`.
+    /// An attempt failed and another one follows at `retry_at`. One that was interrupted by the stop
+    /// of its node is no failure of the step, and does not count as one.
     StepAttemptFailed {
         /// The step.
         step: StepIndex,

@@ -174,7 +174,7 @@ pub struct StepState {
     pub status: StepStatus,
     /// Last attempt started; 0 before the first.
     pub attempt: Attempt,
-    /// Attempts of this round that failed.
+    /// Attempts of this round that failed; those that were interrupted do not count.
     pub failed_attempts: u32,
     /// Attempts lost to crashes, over all rounds.
     pub lost_attempts: u32,

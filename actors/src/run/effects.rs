@@ -38,6 +38,7 @@ impl RunState {
             return Err("a step is to start, but the run has no plan".into());
         };
         let (step, attempt) = (start.step, start.attempt);
+        let since = tokio::time::Instant::now();
         let args = Box::new(StepState {
             kernel: self.kernel.clone(),
             gate: self.kernel.tools.gate(start.tool.as_str()).cloned(),
@@ -45,7 +46,7 @@ impl RunState {
             step: plan.steps[step.position()].id.clone(),
             start,
             trace_id: self.run.accepted.as_ref().and_then(|a| a.trace_id.clone()),
-            scheduled: tokio::time::Instant::now(),
+            scheduled: since,
             report: None,
         });
         let (actor, _) =
@@ -57,9 +58,20 @@ impl RunState {
                 step,
                 attempt,
                 cell,
+                since,
             },
         );
+        if self.kernel.is_interrupting() {
+            self.interrupt();
+        }
         Ok(())
+    }
+
+    /// Kills the actors of all attempts; their terminations report the interruption.
+    pub(super) fn interrupt(&self) {
+        for running in self.steps.values() {
+            running.cell.kill();
+        }
     }
 
     /// Kills the actor of an attempt; its termination reports the abort.

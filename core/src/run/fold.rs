@@ -16,7 +16,7 @@ use crate::ids::{Attempt, RunId, StepIndex};
 use crate::json::Json;
 use crate::plan::{OnError, Plan};
 use crate::time::Timestamp;
-use crate::tool::ToolError;
+use crate::tool::{ErrorKind, ToolError};
 
 /// What an event costs beside its payload, in bytes: frame, numbers, and its share of the state.
 pub(super) const EVENT_BYTES: usize = 48;
@@ -281,7 +281,7 @@ impl StepState {
 
     fn wait(&mut self, error: &ToolError, retry_at: Timestamp, duration_us: u64) {
         self.status = StepStatus::Waiting;
-        self.failed_attempts += 1;
+        self.failed_attempts += u32::from(error.kind != ErrorKind::Interrupted);
         self.retry_at = Some(retry_at);
         self.error = Some(error.clone());
         self.duration_us = duration_us;

@@ -7,7 +7,7 @@
 //! ```
 
 use super::messages::{Decision, Effect};
-use super::report::{cancelled, is_poison, unknown};
+use super::report::{CRASHED, cancelled, is_poison, unknown};
 use super::{Phase, Run, StepState, StepStatus};
 use crate::event::{Event, FailureReason};
 use crate::ids::StepIndex;
@@ -75,7 +75,7 @@ impl Run {
         }
         for (step, definition, state) in &lost {
             if once(definition) {
-                decision.events.push(unknown(*step, state.attempt));
+                decision.events.push(unknown(*step, state.attempt, CRASHED));
             }
         }
         let failing = self.phase == Phase::Failing

@@ -51,7 +51,7 @@ impl Run {
                 self.completed(step, output, duration_us, limits, decision);
             }
             Outcome::Failed(error) => {
-                let error = bounded(error);
+                let error = bounded(of_tool(error));
                 let event = match self.retry_delay(definition, state, &error) {
                     Some(delay) => Event::StepAttemptFailed {
                         step,
@@ -70,6 +70,11 @@ impl Run {
                 decision.events.push(event);
             }
             Outcome::Aborted => self.lost(step, definition, state, limits, decision),
+            Outcome::Interrupted => {
+                decision
+                    .events
+                    .push(self.interrupted(step, definition, attempt, now, duration_us))
+            }
         }
     }
 
@@ -148,12 +153,38 @@ impl Run {
             .events
             .push(Event::StepAttemptLost { step, attempt });
         if definition.delivery == Delivery::AtMostOnce {
-            decision.events.push(unknown(step, attempt));
+            decision.events.push(unknown(step, attempt, CRASHED));
         } else if self.phase == Phase::Failing {
             decision.events.push(cancelled(step, attempt));
         } else if is_poison(state, limits) {
             let error = self.poison(step, state, decision);
             self.end_at_once(FailureReason::Poisoned, error, Some(step), decision);
+        }
+    }
+
+    /// The attempt was cut off because its node is stopped: nobody's failure, so that neither the
+    /// step's tries nor its losses count it, and the next attempt is due at once.
+    fn interrupted(
+        &self,
+        step: StepIndex,
+        definition: &Step,
+        attempt: Attempt,
+        now: Timestamp,
+        duration_us: u64,
+    ) -> Event {
+        match definition.delivery {
+            Delivery::AtMostOnce => unknown(step, attempt, "cut off by the stop of its node"),
+            Delivery::AtLeastOnce if self.phase == Phase::Failing => cancelled(step, attempt),
+            Delivery::AtLeastOnce => Event::StepAttemptFailed {
+                step,
+                attempt,
+                error: ToolError::new(
+                    ErrorKind::Interrupted,
+                    "the node was stopped before the attempt had ended",
+                ),
+                retry_at: now,
+                duration_us,
+            },
         }
     }
 
@@ -203,7 +234,7 @@ impl Run {
                     },
                 })))
             }
-            Outcome::Aborted => None,
+            Outcome::Aborted | Outcome::Interrupted => None,
         }
     }
 
@@ -253,14 +284,20 @@ pub(super) fn is_poison(state: &StepState, limits: &Limits) -> bool {
     state.lost_attempts + 1 >= limits.lost_attempts
 }
 
-pub(super) fn unknown(step: StepIndex, attempt: Attempt) -> Event {
+/// How an attempt ended that nobody could stop.
+pub(super) const CRASHED: &str = "lost to a crash";
+
+/// The failure of a step that must not be repeated, by an attempt that ended without an outcome.
+pub(super) fn unknown(step: StepIndex, attempt: Attempt, how: &str) -> Event {
     Event::StepFailed {
         step,
         attempt,
         error: ToolError::new(
             ErrorKind::OutcomeUnknown,
-            "attempt was lost to a crash and may have had its effect; it is not repeated because \
-             the step is at_most_once",
+            format!(
+                "attempt was {how} and may have had its effect; it is not repeated because the \
+                 step is at_most_once"
+            ),
         ),
         duration_us: 0,
     }
@@ -272,6 +309,15 @@ pub(super) fn cancelled(step: StepIndex, attempt: Attempt) -> Event {
         attempt,
         late: None,
     }
+}
+
+/// The error of a tool as it counts. A tool that says it was interrupted would be tried for ever.
+fn of_tool(error: ToolError) -> ToolError {
+    let kind = match error.kind {
+        ErrorKind::Interrupted => ErrorKind::Transient,
+        kind => kind,
+    };
+    ToolError { kind, ..error }
 }
 
 /// The error as it is kept when no attempt follows. Of a call that must not be repeated, and that
