@@ -99,27 +99,13 @@ impl Follower {
         let Some(record) = self.ready.pop_front() else {
             return Ok(None);
         };
-        if let Some(source) = self.plan_of(&record)
-            && let Some(plan) = self.kernel.plans.load(&source)
-        {
-            self.run.attach_plan(plan);
-        }
         self.run
-            .apply(&record)
+            .apply_with(&record, |source| self.kernel.plans.load(source))
             .map_err(|source| LoadError::Fold {
                 run: self.run.id,
                 source,
-            })
-            .map_err(ReadError::from)?;
+            })?;
         Ok(Some(record))
-    }
-
-    fn plan_of(&self, record: &Record) -> Option<crane_core::Json> {
-        match &record.event {
-            crane_core::Event::RunAccepted(accepted) => accepted.plan.clone(),
-            crane_core::Event::RunPlanned { plan } => Some(plan.clone()),
-            _ => None,
-        }
     }
 
     /// Fills `ready` with what the store holds after the last event handed out.

@@ -86,6 +86,8 @@ pub enum ErrorKind {
     Expression,
     /// An input or output passed a limit.
     Limit,
+    /// The node was stopped in good order while the call was under way. Said by the runtime alone.
+    Interrupted,
 }
 
 impl ErrorKind {
@@ -101,13 +103,18 @@ impl ErrorKind {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Expression => "expression",
             Self::Limit => "limit_exceeded",
+            Self::Interrupted => "interrupted",
         }
     }
 
-    /// Whether the retry policy of a step applies.
+    /// Whether another attempt may follow by itself.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Transient | Self::Timeout | Self::Unavailable | Self::Panic => true,
+            Self::Transient
+            | Self::Timeout
+            | Self::Unavailable
+            | Self::Panic
+            | Self::Interrupted => true,
             Self::InvalidInput
             | Self::Permanent
             | Self::OutcomeUnknown
