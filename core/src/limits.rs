@@ -59,6 +59,11 @@ pub const LAZY_DELAY: Duration = Duration::from_millis(10);
 pub const TURN_INPUTS: usize = 512;
 /// Compiled plans kept for runs that submit the same text again.
 pub const PLAN_CACHE: usize = 256;
+/// Batches of events that a reader of a run may be behind before it is told that it lags; the hub
+/// keeps no more of a run.
+pub const STREAM_BACKLOG: usize = 128;
+/// Bytes of stored events that a reader of a run takes at a time.
+pub const STREAM_PIECE_BYTES: usize = 256 << 10;
 /// A wait at least this long stops the run's actor until its timer fires.
 pub const PASSIVATE_AFTER: Duration = Duration::from_secs(5);
 /// Most calls that may wait for a permit of one tool.
