@@ -19,7 +19,7 @@ use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-use crate::follow::Follower;
+use crate::follow::{Follower, Tail};
 use crate::kernel::Kernel;
 use crate::registry::Registry;
 use crate::run::{Queued, Reply};
@@ -169,6 +169,15 @@ impl Runtime {
     /// When the store fails.
     pub async fn follow(&self, id: RunId, after: Seq) -> Result<Option<Follower>, ReadError> {
         Follower::open(self.kernel.clone(), id, after).await
+    }
+
+    /// Hands on the events of a run from the event after `after` on, or from its last when there is
+    /// no such event yet; `None` when there is no such run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tail(&self, id: RunId, after: Seq) -> Result<Option<Tail>, ReadError> {
+        Tail::open(self.kernel.clone(), id, after).await
     }
 
     /// Waits until the run has ended; `None` when there is no such run.

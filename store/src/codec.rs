@@ -150,6 +150,13 @@ pub struct Records<'a> {
     after: Option<Seq>,
 }
 
+impl Records<'_> {
+    /// How many bytes were read.
+    pub fn offset(&self) -> usize {
+        self.frames.offset
+    }
+}
+
 impl Iterator for Records<'_> {
     type Item = Result<Record, Error>;
 
