@@ -13,6 +13,7 @@
 pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod client;
 pub mod life;
 pub mod live;
 pub mod node;

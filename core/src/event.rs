@@ -59,6 +59,15 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::Step,
+        Self::Planning,
+        Self::Poisoned,
+        Self::Limit,
+        Self::Output,
+    ];
+
     /// The reason as users read it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -24,6 +24,7 @@ mod ending;
 mod evaluate;
 mod fold;
 mod messages;
+pub mod read;
 mod recover;
 mod reopen;
 mod report;

@@ -91,6 +91,19 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// All kinds.
+    pub const ALL: [Self; 9] = [
+        Self::InvalidInput,
+        Self::Transient,
+        Self::Permanent,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::Panic,
+        Self::OutcomeUnknown,
+        Self::Expression,
+        Self::Limit,
+    ];
+
     /// The kind as users read it in events.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -296,5 +296,6 @@ proptest! {
             world.turn(vec![Input::Retry]);
             world.finish();
         }
+        prop_assert_eq!(world.bench.read_back(), world.bench.run);
     }
 }
