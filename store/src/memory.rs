@@ -37,6 +37,7 @@ pub struct MemoryStore {
 
 enum Job {
     Write(Write, Ack),
+    Probe(Ack),
     Close(oneshot::Sender<()>),
 }
 
@@ -134,6 +135,16 @@ impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Data> {
         lock(&self.data)
     }
+
+    fn send(&self, job: Job) {
+        if let Err(unsent) = self.queue.send(job)
+            && let Job::Write(_, ack) | Job::Probe(ack) = unsent.0
+        {
+            // An ack panicked and took the store's thread with it. Callers may hold locks here,
+            // so this ack, too, comes from elsewhere.
+            thread::spawn(move || ack(Err(Error::Fatal("its thread has died".into()))));
+        }
+    }
 }
 
 fn lock(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
@@ -160,6 +171,10 @@ impl Worker {
             for job in batch {
                 match job {
                     Job::Write(write, ack) => acks.push((ack, self.write(&mut data, write))),
+                    Job::Probe(ack) => {
+                        let stopped = self.stopped.clone();
+                        acks.push((ack, stopped.map_or(Ok(()), |why| Err(Error::Fatal(why)))));
+                    }
                     Job::Close(done) => {
                         self.stopped.get_or_insert_with(|| "it was closed".into());
                         closed.push(done);
@@ -253,13 +268,7 @@ impl Data {
 
 impl RunStore for MemoryStore {
     fn submit(&self, write: Write, ack: Ack) {
-        if let Err(unsent) = self.queue.send(Job::Write(write, ack))
-            && let Job::Write(_, ack) = unsent.0
-        {
-            // An ack panicked and took the store's thread with it. Callers may hold locks here,
-            // so this ack, too, comes from elsewhere.
-            thread::spawn(move || ack(Err(Error::Fatal("its thread has died".into()))));
-        }
+        self.send(Job::Write(write, ack));
     }
 
     fn load(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunImage>, Error>> {
@@ -359,6 +368,20 @@ impl RunStore for MemoryStore {
     fn refusing(&self) -> Option<Error> {
         let (free, reserve) = self.lock().reserve?;
         Some(Error::DiskReserve { free, reserve })
+    }
+
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>> {
+        let (answer, outcome) = oneshot::channel();
+        // Whoever asked may have lost patience.
+        self.send(Job::Probe(Box::new(move |result| {
+            drop(answer.send(result));
+        })));
+        async move {
+            outcome
+                .await
+                .unwrap_or_else(|_| Err(Error::Fatal("the probe was dropped".into())))
+        }
+        .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
