@@ -38,6 +38,7 @@ pub struct MemoryStore {
 enum Job {
     Write(Write, Ack),
     Probe(Ack),
+    Hold(Receiver<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -89,6 +90,13 @@ impl MemoryStore {
     /// The next write fails and the store with it: as when a disk breaks.
     pub fn fail_next_write(&self, reason: &str) {
         self.lock().fail_next = Some(reason.into());
+    }
+
+    /// No write is carried out before what this returns is dropped: as when a disk hangs.
+    pub fn hold_writes(&self) -> Sender<()> {
+        let (hold, held) = channel();
+        self.send(Job::Hold(held));
+        hold
     }
 
     /// Refuses new runs, with these figures of `(free, reserve)` bytes, until called with `None`.
@@ -166,10 +174,17 @@ impl Worker {
             let batch: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).collect();
             let mut acks = Vec::with_capacity(batch.len());
             let mut closed = Vec::new();
+            for job in &batch {
+                if let Job::Hold(held) = job {
+                    // Its end is what is waited for; nothing is ever sent.
+                    let _ = held.recv();
+                }
+            }
             let data = Arc::clone(&self.data);
             let mut data = lock(&data);
             for job in batch {
                 match job {
+                    Job::Hold(_) => {}
                     Job::Write(write, ack) => acks.push((ack, self.write(&mut data, write))),
                     Job::Probe(ack) => {
                         let stopped = self.stopped.clone();
