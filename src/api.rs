@@ -18,9 +18,13 @@ mod events;
 mod fallback;
 mod guard;
 mod health;
+mod measure;
+mod metrics;
 mod models;
+mod operate;
 mod query;
 mod runs;
+mod supervision;
 mod trace;
 
 use std::sync::Arc;
@@ -33,6 +37,7 @@ use crate::life::Life;
 use crate::node::Node;
 
 pub use error::{ApiError, ErrorType};
+use measure::Measured;
 
 /// Where the API lives.
 pub const BASE: &str = "/api/v1";
@@ -71,13 +76,16 @@ impl std::ops::Deref for Api {
 
 /// Everything that the node answers over HTTP.
 pub fn router(api: Api) -> Router {
-    events::describe();
     let v1 = OpenApiRouter::new()
         .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(supervision::routes())
+        .merge(operate::routes())
         .merge(runs::routes())
         .merge(events::routes());
-    let (router, document) = OpenApiRouter::new().nest(BASE, v1).split_for_parts();
+    let (router, document) = metrics::root_routes().nest(BASE, v1).split_for_parts();
     let known = query::Known::of(&document);
+    let measured = Measured::of(&document);
     router
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
@@ -85,6 +93,7 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state(known, query::known_only))
         // Tokens belong here: nothing of a route shows to those who have none.
         .layer(middleware::from_fn(guard::guard))
-        // Metrics belong here: they see what became of every request, panics included.
+        // The outermost: it sees what became of every request, panics included.
+        .layer(middleware::from_fn_with_state(measured, measure::measure))
         .with_state(api)
 }

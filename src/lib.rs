@@ -16,6 +16,7 @@ pub mod cli;
 pub mod client;
 pub mod life;
 pub mod live;
+pub mod metrics;
 pub mod node;
 pub mod output;
 pub mod plan_file;

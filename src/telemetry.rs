@@ -2,9 +2,12 @@
 //! elsewhere, and panics as log lines.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::output;
 
@@ -13,27 +16,67 @@ use crate::output;
 /// news.
 pub const DEFAULT_FILTER: &str = "warn,ractor=error,crane_actors::run=error";
 
+/// Why logging is not as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text is no filter.
+    #[error("{text:?} is not a filter such as \"info,crane=debug\": {reason}")]
+    Filter {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Logging was not started in this process.
+    #[error("logging was not started")]
+    NotStarted,
+}
+
+/// Puts another filter in place of the present one.
+type Reload = Box<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync>;
+
+static RELOAD: OnceLock<Reload> = OnceLock::new();
+
 /// Starts logging by a filter (such as `info,crane_actors=debug`).
 ///
 /// # Errors
 /// A filter that is none, with what is wrong with it.
 pub fn start(text: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(text).map_err(|error| {
-        format!("--log {text:?} is not a filter such as \"info,crane=debug\": {error}")
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Stderr);
-    let started = if io::stderr().is_terminal() {
-        builder.with_ansi(output::is_colored()).try_init()
+    let filter = filter(text).map_err(|error| format!("--log {error}"))?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Stderr);
+    let lines = if io::stderr().is_terminal() {
+        lines.with_ansi(output::is_colored()).boxed()
     } else {
-        builder.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).boxed()
     };
-    if let Err(error) = started {
-        return Err(format!("logging did not start: {error}"));
-    }
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .map_err(|error| format!("logging did not start: {error}"))?;
+    // The global subscriber above can be set once, and so this is the first time.
+    let _ = RELOAD.set(Box::new(move |filter| {
+        handle.reload(filter).map_err(|_| Error::NotStarted)
+    }));
     log_panics();
     Ok(())
+}
+
+/// Logs by another filter from now on.
+///
+/// # Errors
+/// A text that is no filter; the present one stays then.
+pub fn set_filter(text: &str) -> Result<(), Error> {
+    let filter = filter(text)?;
+    RELOAD.get().ok_or(Error::NotStarted)?(filter)
+}
+
+fn filter(text: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(text).map_err(|error| Error::Filter {
+        text: text.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// A panic in a tool or an actor is contained by its supervisor; it is news, not the end, so it is

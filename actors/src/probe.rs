@@ -171,7 +171,11 @@ async fn ask_journal(
     }
     let answer = owed.get_or_insert_with(|| store.probe());
     let answered = match timeout_at(deadline, answer).await {
-        Ok(answered) => answered.map_err(|error| error.to_string()),
+        Ok(answered) => answered.map_err(|error| {
+            // Its text names files of the node, and health checks are answered to everybody.
+            tracing::warn!(%error, "the journal refuses a probe");
+            "does not take writes; the log says why".to_owned()
+        }),
         Err(_) => return Err(late()),
     };
     *owed = None;

@@ -47,6 +47,7 @@ pub struct Runtime {
     prober: Arc<Prober>,
     fatal: watch::Receiver<Option<Arc<str>>>,
     unfinished: usize,
+    started: tokio::time::Instant,
 }
 
 impl Runtime {
@@ -96,6 +97,7 @@ impl Runtime {
             prober: Arc::default(),
             fatal,
             unfinished: count,
+            started: tokio::time::Instant::now(),
         })
     }
 

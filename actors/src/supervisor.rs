@@ -259,7 +259,12 @@ impl NodeState {
         let kind = child.kind();
         let metrics = self.kernel.metrics.kind(kind);
         let now = self.kernel.clock.now();
-        let failure = Failure::new(now, child.to_string(), None, error);
+        let reason = match child {
+            // What the store says names files of the node, and operators see it over the network.
+            Child::Journal => "the store has stopped; the log says why",
+            Child::Tools | Child::Shard(_) => error,
+        };
+        let failure = Failure::new(now, child.to_string(), None, reason);
         if let Child::Shard(index) = child {
             self.shards.put(index, None);
             self.kernel.shards[index].failed(failure.clone());

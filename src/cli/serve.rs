@@ -14,7 +14,7 @@ use crate::api::{Api, Parts};
 use crate::life::{Life, Phase};
 use crate::node::{LOCAL_NAME, Node, NodeOptions};
 use crate::settings::Settings;
-use crate::{output, server};
+use crate::{metrics, output, server};
 
 /// How long running steps may go on when the node is told to stop.
 const GRACE: Duration = Duration::from_secs(20);
@@ -38,6 +38,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Failure::failed(format!("cannot listen on {}: {error}", arguments.listen))
     })?;
     let address = listener.local_addr()?;
+    metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
     let limits = Limits::default();
     let node = Node::open(NodeOptions {
         data: arguments.data.path.clone(),

@@ -18,6 +18,22 @@ use crate::submit::SubmitError;
 #[error("the store refused the run's events: {0}")]
 pub(crate) struct Refused(Error);
 
+impl Refused {
+    /// The failure in words that name no file of the node, for operators who see it from afar.
+    pub(crate) fn outline(&self) -> String {
+        match &self.0 {
+            Error::Fenced { .. }
+            | Error::Conflict { .. }
+            | Error::DiskReserve { .. }
+            | Error::Schema { .. }
+            | Error::Limit { .. } => self.to_string(),
+            Error::InUse { .. } | Error::Corrupt { .. } | Error::Io { .. } | Error::Fatal(_) => {
+                "the store could not take the run's events; the log says why".to_owned()
+            }
+        }
+    }
+}
+
 impl RunState {
     /// Takes turns as long as there is something to decide and nothing eager in flight.
     pub(super) async fn proceed(&mut self) -> Result<(), ActorProcessingErr> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{ReadError, Runtime};
 use crate::metrics::ActorKind;
@@ -31,6 +32,11 @@ pub struct Figures {
 }
 
 impl Runtime {
+    /// How long the node has been up.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Asks whether shards and journal do their work; see [`crate::probe`].
     pub async fn probe(&self) -> Probed {
         let shards = self.shards.each();

@@ -45,13 +45,13 @@ impl ShardState {
             return;
         };
         let metrics = self.kernel.metrics.kind(ActorKind::Run);
-        let reason = match error.downcast_ref::<Refused>() {
-            Some(_) => FailureKind::Store,
-            None => FailureKind::Failed,
+        let (reason, shown) = match error.downcast_ref::<Refused>() {
+            Some(refused) => (FailureKind::Store, refused.outline()),
+            None => (FailureKind::Failed, error.to_string()),
         };
         let error = &error.to_string();
         let now = self.kernel.clock.now();
-        metrics.failed(Failure::new(now, format!("run {run}"), Some(run), error));
+        metrics.failed(Failure::new(now, format!("run {run}"), Some(run), &shown));
         let hold = match self.runs.remove(&run) {
             Some(Slot::Active(_, hold) | Slot::Passivating(_, hold)) => hold,
             Some(Slot::Loading(_) | Slot::Backoff(_)) | None => Hold::default(),
