@@ -21,10 +21,14 @@ mod events;
 mod fallback;
 mod guard;
 mod health;
+mod measure;
+mod metrics;
 mod models;
 mod openapi;
+mod operate;
 mod query;
 mod runs;
+mod supervision;
 mod tools;
 mod trace;
 
@@ -42,6 +46,7 @@ use crate::node::Node;
 use auth::AuthLayer;
 use deadline::DeadlineLayer;
 pub use error::{ApiError, ErrorType};
+use measure::Measured;
 
 /// Where the API lives.
 pub const BASE: &str = "/api/v1";
@@ -97,17 +102,21 @@ impl std::ops::Deref for Api {
 
 /// Everything that the node answers over HTTP.
 pub fn router(api: Api) -> Router {
-    events::describe();
     let v1 = OpenApiRouter::new()
         .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(supervision::routes())
+        .merge(operate::routes())
         .merge(runs::routes())
         .merge(events::routes())
         .merge(tools::routes())
         .merge(openapi::routes());
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
+        .merge(metrics::root_routes())
         .nest(BASE, v1)
         .split_for_parts();
     let known = query::Known::of(&document);
+    let measured = Measured::of(&document);
     match openapi::text(&document, &api, !api.config.tokens.is_empty()) {
         Ok(text) => drop(api.0.document.set(text)),
         Err(error) => tracing::error!(%error, "the OpenAPI document cannot be written"),
@@ -124,7 +133,8 @@ pub fn router(api: Api) -> Router {
             AuthLayer::new(api.config.tokens.clone()),
         ))
         .layer(middleware::from_fn(guard::guard))
-        // Metrics belong here: they see what became of every request, panics included.
+        // Outside those: it sees what became of every request, panics included.
+        .layer(middleware::from_fn_with_state(measured, measure::measure))
         .with_state(api);
     match cors {
         // Outside the tokens: a browser asks without one whether it may ask.

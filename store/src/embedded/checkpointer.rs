@@ -27,6 +27,7 @@ use super::snapshots::{Batch, Cursor, Snapshots};
 use super::work::{PASSIVE_RUNS, Pile};
 use super::{Shared, lock, read};
 use crate::history::History;
+use crate::metrics::Trouble;
 use crate::{Encoded, Error, Summary};
 
 /// Snapshots written to sled at once.
@@ -112,7 +113,7 @@ impl Checkpointer {
             match outcome {
                 Ok(does_pause) => paused = does_pause,
                 Err(error) if pausing => {
-                    crate::metrics::error("checkpoint_space");
+                    crate::metrics::error(Trouble::CheckpointSpace);
                     tracing::warn!(%error, "checkpoints wait for disk space");
                     if no_space {
                         self.reopen();
@@ -149,6 +150,8 @@ impl Checkpointer {
         }
         let is_short = self.shared.disk.refusing();
         if let Some(error) = is_short {
+            // The journal goes on growing.
+            self.measure();
             // What was asked for explicitly is tried all the same: it may be what frees space.
             return if everything { Err(error) } else { Ok(true) };
         }
@@ -401,6 +404,8 @@ impl Checkpointer {
         let set = |gauge: &metrics::Gauge, bytes: u64| gauge.set(bytes as f64);
         set(&metrics.storage_journal, self.shared.segments.bytes(0).0);
         set(&metrics.storage_history, self.history.bytes());
+        let oldest = self.history.oldest().map_or(0, |at| at.0);
+        metrics.history_oldest.set(oldest as f64 / 1e6);
         if let Some(snapshots) = &self.snapshots {
             set(&metrics.storage_snapshots, snapshots.bytes());
         }

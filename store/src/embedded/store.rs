@@ -375,6 +375,20 @@ impl RunStore for EmbeddedStore {
         self.shared.disk.refusing()
     }
 
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>> {
+        let (answer, outcome) = oneshot::channel();
+        self.shared.queue.push(Job {
+            task: Task::Probe,
+            // Whoever asked may have lost patience.
+            waiter: Waiter::new(Box::new(move |result| drop(answer.send(result)))),
+        });
+        Box::pin(async move {
+            outcome
+                .await
+                .unwrap_or_else(|_| Err(Error::Fatal("the probe was dropped".into())))
+        })
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.shared.queue.close();
         Box::pin(async move {
