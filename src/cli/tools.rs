@@ -128,7 +128,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
             output::print(&table.render())?;
         }
         Format::Json => {
-            let views: Vec<Value> = tools.iter().map(tool_view::tool).collect();
+            let views: Vec<_> = tools.iter().map(tool_view::tool).collect();
             output::print_json(&views)?;
         }
         Format::Ids => {
@@ -227,14 +227,15 @@ async fn call(arguments: Call) -> Result<u8, Failure> {
     } else {
         session::without_data(&data, try_it).await?
     };
+    let code = if tried.result.is_ok() { 0 } else { FAILED };
     match (arguments.output, &tried.result) {
-        (Shape::Json, _) => output::print_json(&tool_view::tried(&tried))?,
+        (Shape::Json, _) => output::print_json(&tool_view::tried(tried))?,
         (Shape::Text, Ok(value)) => output::print_json(value)?,
         (Shape::Text, Err(error)) => {
             output::note(&format!("error: {}", error.message));
         }
     }
-    Ok(if tried.result.is_ok() { 0 } else { FAILED })
+    Ok(code)
 }
 
 fn is_stateful(name: &str, config: &Config) -> Result<bool, Failure> {
