@@ -13,6 +13,7 @@
 
 mod answer;
 mod body;
+mod docs;
 mod error;
 mod events;
 mod fallback;
@@ -95,9 +96,11 @@ pub fn router(api: Api) -> Router {
         .merge(runs::routes())
         .merge(events::routes())
         .merge(tools::routes())
-        .merge(openapi::routes());
+        .merge(openapi::routes())
+        .merge(docs::routes());
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .nest(BASE, v1)
+        .merge(docs::root_routes())
         .split_for_parts();
     let known = query::Known::of(&document);
     match openapi::text(&document, &api, false) {
