@@ -4,4 +4,5 @@ mod architecture;
 mod cli;
 mod crash;
 mod examples;
+mod operate;
 mod program;
