@@ -92,7 +92,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidInput,
         Self::Transient,
         Self::Permanent,
@@ -102,6 +102,7 @@ impl ErrorKind {
         Self::OutcomeUnknown,
         Self::Expression,
         Self::Limit,
+        Self::Interrupted,
     ];
 
     /// The kind as users read it in events.
