@@ -136,12 +136,12 @@ pub fn router(api: Api) -> Router {
             AuthLayer::new(api.config.tokens.clone()),
         ))
         .layer(middleware::from_fn(guard::guard))
-        // Outside those: it sees what became of every request, panics included.
-        .layer(middleware::from_fn_with_state(measured, measure::measure))
         .with_state(api);
-    match cors {
+    let router = match cors {
         // Outside the tokens: a browser asks without one whether it may ask.
         Some(cors) => router.layer(cors),
         None => router,
-    }
+    };
+    // The outermost: it sees what became of every request, panics and refusals included.
+    router.layer(middleware::from_fn_with_state(measured, measure::measure))
 }

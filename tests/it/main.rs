@@ -4,5 +4,6 @@ mod architecture;
 mod cli;
 mod crash;
 mod examples;
+mod operate;
 mod program;
 mod server;
