@@ -19,6 +19,7 @@ mod completions;
 mod failure;
 mod interrupt;
 mod plan;
+mod remote;
 mod request;
 mod run;
 mod runs;
@@ -28,7 +29,7 @@ mod tools;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -86,27 +87,47 @@ enum Command {
 /// Where the runs are.
 #[derive(Clone, Debug, Args)]
 struct Data {
-    /// Directory that holds the runs
-    #[arg(long = "data", value_name = "DIR", default_value = DEFAULT_DATA)]
-    path: PathBuf,
+    /// Directory that holds the runs [default: ./crane-data]
+    #[arg(long = "data", value_name = "DIR")]
+    path: Option<PathBuf>,
 }
 
 /// Where runs are kept unless told otherwise.
 const DEFAULT_DATA: &str = "./crane-data";
 
 impl Data {
+    /// A directory that a command has chosen by itself.
+    fn at(path: PathBuf) -> Self {
+        Self { path: Some(path) }
+    }
+
+    /// The directory.
+    fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(DEFAULT_DATA))
+    }
+
+    /// Whether it was named.
+    fn is_given(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// The option as it has to be repeated in a command that goes on with the same data.
     fn option(&self) -> String {
-        let path = self.path.display().to_string();
-        if path == DEFAULT_DATA {
-            return String::new();
+        match &self.path {
+            Some(path) => format!(" --data {}", quoted(path)),
+            None => String::new(),
         }
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
-        if !path.is_empty() && path.chars().all(is_plain) {
-            format!(" --data {path}")
-        } else {
-            format!(" --data '{}'", path.replace('\'', "'\\''"))
-        }
+    }
+}
+
+/// As a shell reads it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
     }
 }
 
@@ -200,8 +221,8 @@ mod tests {
 
     #[test]
     fn the_data_option_is_repeated_only_when_needed_and_quoted_when_needed() {
-        let option = |path: &str| Data { path: path.into() }.option();
-        assert_eq!(option(DEFAULT_DATA), "");
+        let option = |path: &str| Data::at(path.into()).option();
+        assert_eq!(Data { path: None }.option(), "");
         assert_eq!(option("/var/lib/crane"), " --data /var/lib/crane");
         assert_eq!(option("it's here"), " --data 'it'\\''s here'");
     }

@@ -40,7 +40,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let address = listener.local_addr()?;
     let limits = Limits::default();
     let node = Node::open(NodeOptions {
-        data: arguments.data.path.clone(),
+        data: arguments.data.path().to_owned(),
         restore: Restore::All,
         limits: limits.clone(),
         settings,
@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     output::print(&format!(
         "crane {} serves http://{address}\ndata: {} ({} unfinished runs restored)",
         env!("CARGO_PKG_VERSION"),
-        arguments.data.path.display(),
+        arguments.data.path().display(),
         node.runtime().unfinished_at_start(),
     ))?;
     let life = Life::default();

@@ -33,7 +33,7 @@ pub(super) async fn with_node<T>(
     let settings = Settings::from_environment()?;
     let mut interrupt = Interrupt::listen()?;
     let opening = Node::open(NodeOptions {
-        data: data.path.clone(),
+        data: data.path().to_owned(),
         restore: Restore::None,
         limits: Limits::default(),
         settings,
@@ -53,7 +53,7 @@ pub(super) async fn with_existing<T>(
     data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    require(&data.path)?;
+    require(data.path())?;
     with_node(data, work).await
 }
 

@@ -37,7 +37,9 @@ const PATIENCE: Patience = Patience {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
-    /// Below the base, with the query.
+    /// What the path is below.
+    base: &'static str,
+    /// With the query.
     pub(super) path: String,
     pub(super) accept: &'static str,
     /// JSON.
@@ -60,6 +62,7 @@ impl Call {
     fn new(method: Method, path: impl Into<String>, repeatable: bool) -> Self {
         Self {
             method,
+            base: crate::api::BASE,
             path: path.into(),
             accept: "application/json",
             body: None,
@@ -72,6 +75,15 @@ impl Call {
     /// Reads.
     pub(super) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path, true)
+    }
+
+    /// Reads the metrics, which are beside the API.
+    pub(super) fn metrics() -> Self {
+        Self {
+            base: "",
+            accept: "text/plain",
+            ..Self::get("/metrics")
+        }
     }
 
     /// Changes something.
@@ -218,7 +230,7 @@ impl Client {
     /// The request as it goes on the wire.
     pub(super) fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Error> {
         let target = &self.0.target;
-        let path = format!("{}{}{}", target.prefix, crate::api::BASE, call.path);
+        let path = format!("{}{}{}", target.prefix, call.base, call.path);
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(path)

@@ -48,6 +48,17 @@ impl Client {
         self.call(&call).await?;
         Ok(())
     }
+
+    /// A metric without labels by its name; `None` when the server has none of that name.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn metric(&self, name: &str) -> Result<Option<f64>, Error> {
+        let answer = self.call(&Call::metrics()).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        Ok(text.lines().find_map(value))
+    }
 }
 
 fn path(name: &str, rest: &str) -> String {
