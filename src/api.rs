@@ -11,12 +11,21 @@
 //!
 //! What never lives here: sockets, TLS, signals.
 
+mod answer;
+mod body;
 mod error;
+mod events;
+mod fallback;
+mod guard;
 mod health;
+mod models;
+mod query;
+mod runs;
+mod trace;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, middleware};
 use crane_core::Limits;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -62,7 +71,20 @@ impl std::ops::Deref for Api {
 
 /// Everything that the node answers over HTTP.
 pub fn router(api: Api) -> Router {
-    let v1 = OpenApiRouter::new().merge(health::routes());
-    let (router, _document) = OpenApiRouter::new().nest(BASE, v1).split_for_parts();
-    router.with_state(api)
+    events::describe();
+    let v1 = OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(runs::routes())
+        .merge(events::routes());
+    let (router, document) = OpenApiRouter::new().nest(BASE, v1).split_for_parts();
+    let known = query::Known::of(&document);
+    router
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        // From the inside out; each sees the route as `MatchedPath`.
+        .layer(middleware::from_fn_with_state(known, query::known_only))
+        // Tokens belong here: nothing of a route shows to those who have none.
+        .layer(middleware::from_fn(guard::guard))
+        // Metrics belong here: they see what became of every request, panics included.
+        .with_state(api)
 }

@@ -111,14 +111,14 @@ pub(crate) async fn check(kernel: &Kernel, request: Request) -> Result<Checked, 
         (None, Some(source)) => (None, check_plan(kernel, &source, &mut findings)),
         (Some(_), Some(_)) => {
             findings.push(finding(
-                "",
+                "prompt",
                 "both prompt and plan are given; give one of them",
             ));
             (None, None)
         }
         (None, None) => {
             findings.push(finding(
-                "",
+                "prompt",
                 "neither prompt nor plan is given; give one of them",
             ));
             (None, None)
@@ -191,7 +191,8 @@ fn check_plan(kernel: &Kernel, source: &Value, findings: &mut Vec<Finding>) -> O
         Err(wrong) => {
             findings.extend(wrong.into_iter().map(|f| Finding {
                 path: match f.path.as_str() {
-                    "" => "plan".to_owned(),
+                    // How the plan itself is written.
+                    "plan" => f.path,
                     path => format!("plan.{path}"),
                 },
                 message: f.message,

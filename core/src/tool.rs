@@ -86,11 +86,13 @@ pub enum ErrorKind {
     Expression,
     /// An input or output passed a limit.
     Limit,
+    /// The node was stopped in good order while the call was under way. Said by the runtime alone.
+    Interrupted,
 }
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidInput,
         Self::Transient,
         Self::Permanent,
@@ -100,6 +102,7 @@ impl ErrorKind {
         Self::OutcomeUnknown,
         Self::Expression,
         Self::Limit,
+        Self::Interrupted,
     ];
 
     /// The kind as users read it in events.
@@ -114,13 +117,18 @@ impl ErrorKind {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Expression => "expression",
             Self::Limit => "limit_exceeded",
+            Self::Interrupted => "interrupted",
         }
     }
 
-    /// Whether the retry policy of a step applies.
+    /// Whether another attempt may follow by itself.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Transient | Self::Timeout | Self::Unavailable | Self::Panic => true,
+            Self::Transient
+            | Self::Timeout
+            | Self::Unavailable
+            | Self::Panic
+            | Self::Interrupted => true,
             Self::InvalidInput
             | Self::Permanent
             | Self::OutcomeUnknown

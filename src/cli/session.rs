@@ -3,8 +3,9 @@
 //! ```text
 //!   open ──> work ───────────────────────> close (running steps get a moment) ──> outcome
 //!              ├─ the store fails ───────────────────────────────────────────────> Broken
-//!              └─ Ctrl-C ────────────────> close, or a second Ctrl-C ────────────> Interrupted,
-//!                                            unless the work came to its end all the same
+//!              └─ Ctrl-C ────────────────> close (second Ctrl-C: without that ──> Interrupted,
+//!                                            moment; third: at once)               unless the work
+//!                                                                                   came to its end
 //! ```
 
 use std::path::Path;
@@ -21,8 +22,8 @@ use crate::node::{Node, NodeOptions};
 use crate::output;
 use crate::settings::Settings;
 
-/// How long running steps may go on after Ctrl-C. A step that is cut off runs again on resume, and
-/// an at-most-once step cannot.
+/// How long running steps may go on after Ctrl-C. A step that is cut off then runs again on resume,
+/// and an at-most-once step cannot.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Works with a node on `data`, which is made if it is missing.
@@ -113,12 +114,20 @@ async fn stop<T>(
     };
     output::note("interrupted; running steps may end first (again: at once)");
     let mut outcome = None;
+    let mut hurried = false;
     while closed.is_none() {
         tokio::select! {
             biased;
             // That its run stops under way is what the interruption means.
             done = &mut work, if outcome.is_none() => outcome = Some(done.ok()),
-            () = interrupt.next() => break,
+            () = interrupt.next() => {
+                // In good order even so, or the steps that are cut off would count as lost in a
+                // crash. Who has no patience for that either is let go.
+                if std::mem::replace(&mut hurried, true) {
+                    break;
+                }
+                node.runtime().hurry();
+            }
             done = &mut closing => closed = Some(done),
         }
     }

@@ -1,5 +1,6 @@
 //! Taking run messages in: the id, the key, the answer.
 
+use crane_core::plan::Finding;
 use crane_core::{Run, RunId};
 use tokio::sync::oneshot;
 
@@ -60,6 +61,14 @@ impl Runtime {
                 self.known(run, hash)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Everything that is wrong with a request; nothing comes of it.
+    pub async fn findings(&self, request: Request) -> Vec<Finding> {
+        match submit::check(&self.kernel, request).await {
+            Err(SubmitError::Invalid(findings)) => findings,
+            _ => Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod ending;
 mod fold;
+mod interruption;
 mod random;
 mod read;
 mod recovery;
