@@ -182,22 +182,17 @@ fn print_table(measured: &[Measured]) -> Result<(), Failure> {
         ]);
     }
     output::print(&table.render())?;
-    let own = probe::resident_bytes();
     for one in measured {
-        let fdatasync = match one.fdatasync_us {
-            Some(median) => format!("{median:.0} us"),
-            None => "not measured (--probe DIR)".to_owned(),
-        };
-        let memory = |bytes: Option<u64>| match bytes {
-            Some(bytes) => format!("{} MiB", bytes >> 20),
-            None => "not known".to_owned(),
-        };
-        output::print(&format!(
-            "{}: median fdatasync of 4 KiB: {fdatasync}; memory of the node: {}, of this process: {}",
-            one.shape,
-            memory(one.rss_bytes),
-            memory(own)
-        ))?;
+        let mut said = Vec::new();
+        if let Some(median) = one.fdatasync_us {
+            said.push(format!("median fdatasync of 4 KiB: {median:.0} us"));
+        }
+        if let Some(bytes) = one.rss_bytes {
+            said.push(format!("memory of the node: {} MiB", bytes >> 20));
+        }
+        if !said.is_empty() {
+            output::print(&format!("{}: {}", one.shape, said.join(", ")))?;
+        }
     }
     Ok(())
 }

@@ -187,13 +187,18 @@ impl Error {
             let hint = if target.tls { "" } else { ", or is it https?" };
             return Self::strange(target, format!("it is no HTTP/1.1 ({error}){hint}"));
         }
-        let reason = if error.is_incomplete_message() {
-            "it ended before the answer had come".to_owned()
-        } else {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            cause.unwrap_or_else(|| error.to_string())
+        let cause = std::error::Error::source(error);
+        let ended = |cause: &(dyn std::error::Error + 'static)| {
+            let cause = cause.downcast_ref::<io::Error>();
+            cause.is_some_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof)
         };
-        Self::broken(target, lower(&reason))
+        let reason = match cause {
+            _ if error.is_incomplete_message() => "the server ended it".to_owned(),
+            Some(cause) if ended(cause) => "the server ended it".to_owned(),
+            Some(cause) => lower(&cause.to_string()),
+            None => lower(&error.to_string()),
+        };
+        Self::broken(target, reason)
     }
 
     /// Whether the same request may do better a moment later, if it may be repeated at all.

@@ -4,7 +4,6 @@ mod events;
 
 use crane_core::{Run, RunId, RunStatus, StepStatus, Timestamp};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::client;
 use crate::output::{Table, duration, micros, one_line};
@@ -13,6 +12,8 @@ pub(super) use events::{EventPrinter, events, seq};
 
 /// Longest goal, error or payload in a table, in characters.
 const CELL_CHARS: usize = 100;
+/// Steps that stand for a plan that says no goal.
+const GOAL_STEPS: usize = 5;
 
 /// What a list says about a run.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Row {
         let log = run.execution_log.iter();
         let done = log.filter(|step| step.status == StepStatus::Completed.as_str());
         let steps = (done.count(), run.plan.as_ref().map_or(0, |p| p.steps.len()));
-        let goal = run.prompt.or(run.plan.and_then(|plan| plan.final_goal));
+        let goal = run.prompt.or_else(|| run.plan.map(ListedPlan::goal));
         Ok(Self {
             id: run.run_id,
             status: run.status,
@@ -78,7 +79,24 @@ struct Listed {
 #[derive(Deserialize)]
 struct ListedPlan {
     final_goal: Option<String>,
-    steps: Vec<IgnoredAny>,
+    steps: Vec<PlannedStep>,
+}
+
+#[derive(Deserialize)]
+struct PlannedStep {
+    id: String,
+}
+
+impl ListedPlan {
+    fn goal(self) -> String {
+        let steps = || names(self.steps.iter().map(|step| step.id.as_str()));
+        self.final_goal.unwrap_or_else(steps)
+    }
+}
+
+/// The first steps stand for a plan that says no goal.
+fn names<'a>(steps: impl Iterator<Item = &'a str>) -> String {
+    steps.take(GOAL_STEPS).collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Deserialize)]
@@ -126,7 +144,11 @@ fn goal(run: &Run) -> String {
     let text = prompt
         .or_else(|| plan.and_then(|plan| plan.name.as_deref()))
         .or_else(|| plan.and_then(|plan| plan.final_goal.as_deref()));
-    text.unwrap_or_default().to_owned()
+    match (text, plan) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(plan)) => names(plan.steps.iter().map(|step| step.id.as_str())),
+        (None, None) => String::new(),
+    }
 }
 
 /// One run and its steps.
