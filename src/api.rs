@@ -19,13 +19,16 @@ mod fallback;
 mod guard;
 mod health;
 mod models;
+mod openapi;
 mod query;
 mod runs;
+mod tools;
 mod trace;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::{Router, middleware};
+use bytes::Bytes;
 use crane_core::Limits;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -39,7 +42,14 @@ pub const BASE: &str = "/api/v1";
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Api(Arc<Parts>);
+pub struct Api(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    parts: Parts,
+    /// The OpenAPI document, as soon as the router that it describes is made.
+    document: OnceLock<Bytes>,
+}
 
 /// What an API is made of.
 #[derive(Debug)]
@@ -57,7 +67,15 @@ pub struct Parts {
 impl Api {
     /// The API of a node.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Shared {
+            parts,
+            document: OnceLock::new(),
+        }))
+    }
+
+    /// The OpenAPI document.
+    fn document(&self) -> Option<Bytes> {
+        self.0.document.get().cloned()
     }
 }
 
@@ -65,7 +83,7 @@ impl std::ops::Deref for Api {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 }
 
@@ -75,9 +93,17 @@ pub fn router(api: Api) -> Router {
     let v1 = OpenApiRouter::new()
         .merge(health::routes())
         .merge(runs::routes())
-        .merge(events::routes());
-    let (router, document) = OpenApiRouter::new().nest(BASE, v1).split_for_parts();
+        .merge(events::routes())
+        .merge(tools::routes())
+        .merge(openapi::routes());
+    let (router, document) = OpenApiRouter::with_openapi(openapi::head())
+        .nest(BASE, v1)
+        .split_for_parts();
     let known = query::Known::of(&document);
+    match openapi::text(&document, &api, false) {
+        Ok(text) => drop(api.0.document.set(text)),
+        Err(error) => tracing::error!(%error, "the OpenAPI document cannot be written"),
+    }
     router
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)

@@ -33,6 +33,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{output, telemetry};
 use failure::Failure;
@@ -153,6 +155,11 @@ enum Shape {
     Json,
 }
 
+/// What is printed as JSON, as the text that a server sends.
+fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Failure> {
+    Ok(to_raw_value(value).map_err(std::io::Error::from)?)
+}
+
 /// Carries out a command line (the program's name first) and says how it went.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -191,14 +198,26 @@ fn carry_out(command: Command) -> Result<u8, Failure> {
         Command::Tools(command) => block_on(tools::run(command)),
         Command::Plan(command) => plan::run(&command),
         Command::Check(arguments) => check::run(&arguments),
-        Command::Bench(arguments) => block_on(bench::run(arguments)),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
 
 /// Runs a command that needs a node.
 fn block_on(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    run_on(&mut tokio::runtime::Builder::new_multi_thread(), command)
+}
+
+/// Runs a command on this thread alone.
+fn block_on_one_thread(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    run_on(&mut tokio::runtime::Builder::new_current_thread(), command)
+}
+
+fn run_on(
+    threads: &mut tokio::runtime::Builder,
+    command: impl Future<Output = Result<u8, Failure>>,
+) -> Result<u8, Failure> {
+    let runtime = threads
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads from the system: {error}")))?;

@@ -10,11 +10,20 @@ use bytes::Bytes;
 use crane_core::run::view::run_view;
 use crane_core::{Run, RunId};
 use futures_util::{Stream, StreamExt};
+use serde::Serialize;
 
 use super::{Api, ApiError, body};
 
 /// Bytes of an array that are collected before it is answered in parts.
 const ARRAY_PART: usize = 64 << 10;
+
+/// A value as JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
+    Ok(respond(
+        status,
+        serde_json::to_vec(value).map_err(ApiError::internal)?,
+    ))
+}
 
 /// Bytes that are JSON.
 pub(super) fn respond(status: StatusCode, bytes: impl Into<Body>) -> Response {

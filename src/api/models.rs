@@ -148,20 +148,15 @@ pub(super) enum EventType {
     RunCancelled,
 }
 
-/// A run message: exactly one of `prompt` and `plan`.
+/// A run message; its shape is in [`super::openapi`].
 #[derive(ToSchema)]
-pub(super) struct NewRun {
-    prompt: Option<String>,
-    plan: Option<PlanDocument>,
-    input: Option<BTreeMap<String, Value>>,
-    labels: Option<BTreeMap<String, String>>,
-}
+pub(super) struct NewRun(BTreeMap<String, Value>);
 
-/// A plan; its JSON Schema is at `/api/v1/schemas/plan`.
+/// A plan; its shape is the published schema.
 #[derive(ToSchema)]
 pub(super) struct PlanDocument(BTreeMap<String, Value>);
 
-/// A status to look for; empty means any.
+/// A status to look for; empty means any. Its shape is in [`super::openapi`].
 #[derive(ToSchema)]
 pub(super) struct StatusFilter(String);
 

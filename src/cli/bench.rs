@@ -9,7 +9,7 @@ use crane_core::plan::parse_duration;
 
 use super::failure::{FAILED, Failure};
 use super::remote::{ServerOptions, attend};
-use super::{Data, session};
+use super::{Data, block_on, block_on_one_thread, session};
 use crate::bench::{self, Amount, Measured, Shape, Source, probe};
 use crate::node::Node;
 use crate::output::{self, Table};
@@ -77,17 +77,22 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// See the module.
-pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let server = arguments.server.clone().find(arguments.data.is_some())?;
-    let measured = match server {
-        Some(remote) => {
+    match server {
+        // A load that is one thread leaves the other cores to what it measures.
+        Some(remote) => block_on_one_thread(async {
             let at = format!(" at {}", remote.client.target());
             let source = Source::Server(remote.client);
-            attend(shapes(&source, &at, None, &arguments)).await?
-        }
-        None => in_process(&arguments).await?,
-    };
-    match (arguments.output, measured.as_slice()) {
+            let measured = attend(shapes(&source, &at, None, arguments)).await?;
+            report(arguments.output, &measured)
+        }),
+        None => block_on(async { report(arguments.output, &in_process(arguments).await?) }),
+    }
+}
+
+fn report(shape: super::Shape, measured: &[Measured]) -> Result<u8, Failure> {
+    match (shape, measured) {
         (super::Shape::Text, several) => print_table(several)?,
         (super::Shape::Json, [one]) => output::print_json(one)?,
         (super::Shape::Json, several) => output::print_json(several)?,

@@ -10,6 +10,7 @@ mod show;
 use clap::{Args, Subcommand};
 use crane_core::breaker::Mode;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::failure::{FAILED, Failure};
 use super::remote::{Found, Place};
@@ -113,10 +114,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
     match arguments.output {
         Format::Table => output::print(&show::list(&tools)?)?,
         Format::Json => output::print_json(&tools)?,
-        Format::Ids => {
-            let names: Result<Vec<String>, Failure> = tools.iter().map(show::name).collect();
-            output::print(&names?.join("\n"))?;
-        }
+        Format::Ids => output::print(&show::names(&tools)?.join("\n"))?,
     }
     Ok(0)
 }
@@ -124,20 +122,13 @@ async fn list(arguments: List) -> Result<u8, Failure> {
 async fn show(arguments: Show) -> Result<u8, Failure> {
     let name = &arguments.name;
     let tool = match arguments.place.find()? {
-        Found::Data(data) => {
-            let mut tools = here::views(&data).await?;
-            let found = tools.iter().position(|tool| tool["name"] == name.as_str());
-            let Some(found) = found else {
-                return Err(not_found(name, &tools));
-            };
-            tools.swap_remove(found)
-        }
+        Found::Data(data) => here::view(name, &data).await?,
         Found::Server(server) => remote::view(name, &server.client).await?,
     };
     print_tool(&tool, arguments.output)
 }
 
-fn print_tool(tool: &Value, shape: Shape) -> Result<u8, Failure> {
+fn print_tool(tool: &RawValue, shape: Shape) -> Result<u8, Failure> {
     match shape {
         Shape::Json => output::print_json(tool)?,
         Shape::Text => output::print(&show::describe(tool)?)?,
@@ -145,13 +136,14 @@ fn print_tool(tool: &Value, shape: Shape) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn not_found(name: &str, tools: &[Value]) -> Failure {
-    let names: Vec<&str> = tools
-        .iter()
-        .filter_map(|tool| tool["name"].as_str())
-        .collect();
-    let names = names.join(", ");
-    Failure::failed(format!("tool not found: {name}; there are {names}"))
+fn not_found(name: &str, tools: &[Box<RawValue>]) -> Failure {
+    match show::names(tools) {
+        Ok(names) => {
+            let names = names.join(", ");
+            Failure::failed(format!("tool not found: {name}; there are {names}"))
+        }
+        Err(failure) => failure,
+    }
 }
 
 async fn call(arguments: Call) -> Result<u8, Failure> {

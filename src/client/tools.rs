@@ -13,7 +13,7 @@ impl Client {
     ///
     /// # Errors
     /// As the call.
-    pub async fn tools(&self) -> Result<Vec<Value>, Error> {
+    pub async fn tools(&self) -> Result<Vec<Box<RawValue>>, Error> {
         let answer = self.call(&Call::get("/tools")).await?;
         self.read(&answer)
     }
@@ -22,7 +22,7 @@ impl Client {
     ///
     /// # Errors
     /// As the call; a tool that is not there is a refusal with 404.
-    pub async fn tool(&self, name: &str) -> Result<Value, Error> {
+    pub async fn tool(&self, name: &str) -> Result<Box<RawValue>, Error> {
         let answer = self.call(&Call::get(path(name, ""))).await?;
         self.read(&answer)
     }

@@ -34,7 +34,7 @@ impl Node {
         let mut child = home
             .command(["serve", "--listen", address, "--data", "served"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

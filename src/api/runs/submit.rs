@@ -16,7 +16,6 @@ use crane_actors::submit::{self, Submitted};
 use crane_core::{Run, limits, plan};
 
 use super::message;
-use crate::api::models::NewRun;
 use crate::api::{Api, ApiError, BASE, answer, body, models, query, trace};
 use crate::life::Phase;
 use crate::plan_file::Grammar;
@@ -32,6 +31,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
     post, path = "/runs", tag = "runs", operation_id = "submit_run",
     params(
         ("wait" = Option<String>, Query, example = "30s",
+            pattern = r"^([1-9][0-9]{0,2}ms|[1-9]s|[1-5][0-9]s|60s)$",
             description = "Answer when the run ends, or after this time (1ms to 60s) with the run as it is then; going away does not cancel it"),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = r"^[!-~]+$",
             description = "The same key with the same body gives the same run again; with another body it is refused"),
@@ -39,7 +39,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
             description = "W3C Trace Context; its trace id goes on to the tools that the run calls"),
     ),
     request_body(content(
-        (NewRun = "application/json"),
+        (models::NewRun = "application/json"),
         (models::PlanDocument = "application/yaml"),
     )),
     responses(

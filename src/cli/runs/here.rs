@@ -6,11 +6,9 @@ use crane_actors::runtime::ChangeError;
 use crane_core::run::view::{event_views, run_view};
 use crane_core::{Record, Run, RunId};
 use crane_store::{Filter, Page, codec};
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::failure::Failure;
-use super::super::{Data, Format, Shape, session, watch};
+use super::super::{Data, Format, Shape, raw, session, watch};
 use super::show::{self, Row};
 use super::{Events, List, Listed, require_cancellable, require_retryable};
 use crate::live::Live;
@@ -42,10 +40,6 @@ pub(super) async fn list(arguments: &List, data: &Data) -> Result<Listed, Failur
         rows: runs.iter().map(Row::of).collect(),
         json: json.collect::<Result<_, _>>()?,
     })
-}
-
-fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Failure> {
-    Ok(to_raw_value(value).map_err(std::io::Error::from)?)
 }
 
 async fn load(data: &Data, id: RunId) -> Result<Run, Failure> {

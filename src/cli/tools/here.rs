@@ -1,11 +1,11 @@
 //! `crane tools` on a data directory; what asks no stored state leaves none behind.
 
-use crane_actors::runtime::ToolView;
 use crane_core::breaker::Mode;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::failure::Failure;
-use super::super::{Data, session};
+use super::super::{Data, raw, session};
 use super::not_found;
 use super::show::Tried;
 use crate::node::{self, Node};
@@ -13,8 +13,20 @@ use crate::settings::Settings;
 use crate::tool_view;
 
 /// The tools as they stand in the data; without data, as they are on a new node.
-pub(super) async fn views(data: &Data) -> Result<Vec<Value>, Failure> {
-    let look = async |node: &Node| Ok(views_of(node));
+pub(super) async fn views(data: &Data) -> Result<Vec<Box<RawValue>>, Failure> {
+    let look = async |node: &Node| views_of(node);
+    look_at(data, look).await
+}
+
+/// One of them.
+pub(super) async fn view(name: &str, data: &Data) -> Result<Box<RawValue>, Failure> {
+    look_at(data, async |node: &Node| view_of(name, node)).await
+}
+
+async fn look_at<T>(
+    data: &Data,
+    look: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if data.path().exists() {
         session::with_node(data, look).await
     } else {
@@ -22,15 +34,26 @@ pub(super) async fn views(data: &Data) -> Result<Vec<Value>, Failure> {
     }
 }
 
-fn views_of(node: &Node) -> Vec<Value> {
+fn views_of(node: &Node) -> Result<Vec<Box<RawValue>>, Failure> {
     let tools = node.runtime().tools();
-    tools.iter().map(tool_view::tool).collect()
+    tools
+        .iter()
+        .map(|tool| raw(&tool_view::tool(tool)))
+        .collect()
+}
+
+fn view_of(name: &str, node: &Node) -> Result<Box<RawValue>, Failure> {
+    let tools = node.runtime().tools();
+    match tools.iter().find(|tool| tool.spec.name.as_str() == name) {
+        Some(tool) => raw(&tool_view::tool(tool)),
+        None => Err(not_found(name, &views_of(node)?)),
+    }
 }
 
 pub(super) async fn call(name: &str, input: Value, data: &Data) -> Result<Tried, Failure> {
-    let try_it = async |node: &Node| {
-        let tried = node.runtime().try_tool(name, input).await;
-        tried.ok_or_else(|| not_found(name, &views_of(node)))
+    let try_it = async |node: &Node| match node.runtime().try_tool(name, input).await {
+        Some(tried) => Ok(tried),
+        None => Err(not_found(name, &views_of(node)?)),
     };
     // Trying a calculator leaves no data directory behind.
     let needs_data = data.path().exists() || is_stateful(name)?;
@@ -39,7 +62,7 @@ pub(super) async fn call(name: &str, input: Value, data: &Data) -> Result<Tried,
     } else {
         session::without_data(try_it).await?
     };
-    Tried::read(&tool_view::tried(&tried).to_string())
+    Tried::read(raw(&tool_view::tried(tried))?)
 }
 
 fn is_stateful(name: &str) -> Result<bool, Failure> {
@@ -48,15 +71,10 @@ fn is_stateful(name: &str) -> Result<bool, Failure> {
     Ok(spec.is_some_and(|spec| spec.stateful))
 }
 
-pub(super) async fn force(name: &str, mode: Mode, data: &Data) -> Result<Value, Failure> {
+pub(super) async fn force(name: &str, mode: Mode, data: &Data) -> Result<Box<RawValue>, Failure> {
     session::with_node(data, async |node: &Node| {
         node.runtime().force_breaker(name, mode);
-        let tools = node.runtime().tools();
-        let found = |tool: &&ToolView| tool.spec.name.as_str() == name;
-        match tools.iter().find(found) {
-            Some(tool) => Ok(tool_view::tool(tool)),
-            None => Err(not_found(name, &views_of(node))),
-        }
+        view_of(name, node)
     })
     .await
 }

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use crane_core::breaker::Mode;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::failure::Failure;
 use super::super::remote::attend;
@@ -10,11 +11,11 @@ use super::not_found;
 use super::show::Tried;
 use crate::client::{Client, Error};
 
-pub(super) async fn views(client: &Client) -> Result<Vec<Value>, Failure> {
+pub(super) async fn views(client: &Client) -> Result<Vec<Box<RawValue>>, Failure> {
     attend(async { Ok(client.tools().await?) }).await
 }
 
-pub(super) async fn view(name: &str, client: &Client) -> Result<Value, Failure> {
+pub(super) async fn view(name: &str, client: &Client) -> Result<Box<RawValue>, Failure> {
     attend(async {
         let tool = client.tool(name).await;
         about(name, tool, client).await
@@ -25,13 +26,17 @@ pub(super) async fn view(name: &str, client: &Client) -> Result<Value, Failure> 
 pub(super) async fn call(name: &str, input: &Value, client: &Client) -> Result<Tried, Failure> {
     attend(async {
         let tried = client.try_tool(name, input).await;
-        Tried::read(about(name, tried, client).await?.get())
+        Tried::read(about(name, tried, client).await?)
     })
     .await
 }
 
 /// Forces the breaker; the answer is the tool as it stands then.
-pub(super) async fn force(name: &str, mode: Mode, client: &Client) -> Result<Value, Failure> {
+pub(super) async fn force(
+    name: &str,
+    mode: Mode,
+    client: &Client,
+) -> Result<Box<RawValue>, Failure> {
     let state = match mode {
         Mode::ForcedOpen => "open",
         Mode::ForcedClosed => "closed",

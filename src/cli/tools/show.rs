@@ -66,14 +66,14 @@ struct TriedMembers {
 
 impl Tried {
     /// Reads the JSON of a dry run.
-    pub(super) fn read(json: &str) -> Result<Self, Failure> {
+    pub(super) fn read(json: Box<RawValue>) -> Result<Self, Failure> {
         let members: TriedMembers =
-            serde_json::from_str(json).map_err(|error| not_understood(&error))?;
+            serde_json::from_str(json.get()).map_err(|error| not_understood(&error))?;
         Ok(Self {
             success: members.success,
             output: members.output,
             error: members.error,
-            json: RawValue::from_string(json.to_owned()).map_err(|error| not_understood(&error))?,
+            json,
         })
     }
 }
@@ -82,22 +82,22 @@ fn not_understood(error: &serde_json::Error) -> Failure {
     Failure::failed(format!("the answer is not understood: {error}"))
 }
 
-fn read(tool: &Value) -> Result<Tool, Failure> {
-    Tool::deserialize(tool).map_err(|error| not_understood(&error))
+fn read(tool: &RawValue) -> Result<Tool, Failure> {
+    serde_json::from_str(tool.get()).map_err(|error| not_understood(&error))
 }
 
-/// The name of a tool.
-pub(super) fn name(tool: &Value) -> Result<String, Failure> {
-    Ok(read(tool)?.name)
+/// The names of the tools.
+pub(super) fn names(tools: &[Box<RawValue>]) -> Result<Vec<String>, Failure> {
+    tools.iter().map(|tool| Ok(read(tool)?.name)).collect()
 }
 
 /// Where a tool's breaker stands.
-pub(super) fn breaker(tool: &Value) -> Result<String, Failure> {
+pub(super) fn breaker(tool: &RawValue) -> Result<String, Failure> {
     Ok(read(tool)?.breaker.in_words())
 }
 
 /// Several tools, a line each.
-pub(super) fn list(tools: &[Value]) -> Result<String, Failure> {
+pub(super) fn list(tools: &[Box<RawValue>]) -> Result<String, Failure> {
     let mut table = Table::new(["TOOL", "BREAKER", "KIND", "TIMEOUT", "DESCRIPTION"]);
     for tool in tools {
         let tool = read(tool)?;
@@ -113,7 +113,7 @@ pub(super) fn list(tools: &[Value]) -> Result<String, Failure> {
 }
 
 /// One tool, with all that is known of it.
-pub(super) fn describe(tool: &Value) -> Result<String, Failure> {
+pub(super) fn describe(tool: &RawValue) -> Result<String, Failure> {
     let tool = read(tool)?;
     let mut lines = vec![
         format!("tool         {}", tool.name),
@@ -172,18 +172,20 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
 
     #[test]
     fn what_a_server_leaves_out_is_left_out() {
-        let tool = json!({"name": "x", "description": "does", "input_schema": {},
-            "breaker": {"state": "half_open"}});
+        let tool = raw(r#"{"name": "x", "description": "does", "input_schema": {},
+            "breaker": {"state": "half_open"}}"#);
         assert_eq!(breaker(&tool).unwrap(), "half_open");
         assert!(describe(&tool).unwrap().contains("tool         x"));
         assert!(list(&[tool]).unwrap().contains("half_open"));
-        assert!(list(&[json!({"name": "x"})]).is_err());
-        assert!(Tried::read("[]").is_err());
+        assert!(list(&[raw(r#"{"name": "x"}"#)]).is_err());
+        assert!(Tried::read(raw("[]")).is_err());
     }
 }
