@@ -80,7 +80,7 @@ enum Command {
     Plan(plan::Command),
     /// Verify everything that is stored
     Check(check::Arguments),
-    /// Measure throughput and latency on this machine
+    /// Measure throughput and latency, in process or of a server
     Bench(bench::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),

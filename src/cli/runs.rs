@@ -20,6 +20,13 @@ use show::Row;
 
 /// List, show and change runs
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  crane runs list --status failed --label team=red\n  \
+    crane runs show ID --server http://127.0.0.1:8080\n  \
+    crane runs events ID --follow --server http://127.0.0.1:8080\n  \
+    CRANE_SERVER=http://127.0.0.1:8080 crane runs list -o ids\n\n\
+    Without a server: on --data; there `retry` executes the run, and `cancel` records it."
+)]
 pub(super) enum Command {
     /// List runs, newest first
     List(List),

@@ -19,6 +19,11 @@ use crate::output;
 
 /// List, show and try tools, and force their breakers
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  crane tools list --server http://127.0.0.1:8080\n  \
+    crane tools call calculator --input '{\"expression\": \"6 * 7\"}'\n  \
+    crane tools open http --server http://127.0.0.1:8080"
+)]
 pub(super) enum Command {
     /// List the tools and where their breakers stand
     List(List),

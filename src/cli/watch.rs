@@ -59,7 +59,15 @@ pub(super) async fn remote_to_the_end(
             break;
         }
     }
-    Ok(follower.run().clone())
+    let run = follower.run().clone();
+    if run.status().is_ended() {
+        Ok(run)
+    } else {
+        let target = client.target();
+        Err(Failure::failed(format!(
+            "{target} says no more of run {id}, which has not ended"
+        )))
+    }
 }
 
 fn show(live: &Mutex<Live>, run: &Run, record: &Record) {
