@@ -9,7 +9,7 @@ use crane_core::plan::parse_duration;
 
 use super::failure::{FAILED, Failure};
 use super::remote::{ServerOptions, attend};
-use super::{Data, block_on, block_on_one_thread, session};
+use super::{ConfigFile, Data, block_on, block_on_one_thread, session};
 use crate::bench::{self, Amount, Measured, Shape, Source, probe};
 use crate::node::Node;
 use crate::output::{self, Table};
@@ -65,6 +65,9 @@ pub(super) struct Arguments {
     /// How to print the figures; `json` is an object, or an array of them for several shapes
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     output: super::Shape,
+
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -119,7 +122,7 @@ async fn in_process(arguments: &Arguments) -> Result<Vec<Measured>, Failure> {
         (None, Some(temporary)) => temporary.path().to_owned(),
         (None, None) => return Err(Failure::failed("no directory to keep the runs in")),
     };
-    let data = Data::at(path.clone());
+    let data = Data::at(path.clone(), arguments.config.clone());
     session::with_node(&data, async |node: &Node| {
         let source = Source::Node(node.runtime().clone());
         shapes(&source, "", Some(&path), arguments).await

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use axum::http::StatusCode;
 use clap::Args;
 
-use super::Data;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use super::place::{Data, quoted};
 use super::request::errors;
 use crate::client::{self, Client, Options, Target, Token};
 use crate::output;
@@ -127,7 +127,7 @@ impl ServerOptions {
             ("--ca-cert", &self.ca_cert),
         ] {
             if let Some(path) = path {
-                option.push_str(&format!(" {name} {}", super::quoted(path)));
+                option.push_str(&format!(" {name} {}", quoted(path)));
             }
         }
         let client = Client::new(Options {

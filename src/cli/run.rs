@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use clap::Args;
 use crane_actors::submit::Request;
 use crane_core::event::Labels;
-use crane_core::{RunId, Seq};
+use crane_core::{Limits, RunId, Seq};
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -26,7 +26,6 @@ use crate::live::Live;
 use crate::node::{LOCAL_NAME, Node};
 use crate::output;
 use crate::plan_file::Document;
-use crate::settings::Settings;
 
 pub(super) use remote::goes_on;
 
@@ -86,6 +85,24 @@ struct Asked {
     labels: Labels,
 }
 
+impl Asked {
+    fn read(
+        arguments: &Arguments,
+        read: impl FnOnce(&Path) -> Result<Document, Failure>,
+        limits: &Limits,
+    ) -> Result<Self, Failure> {
+        let (file, values) = (arguments.input_file.as_deref(), &arguments.inputs);
+        let input = request::input(file, values, limits)?;
+        let labels = request::labels(&arguments.labels)?;
+        Ok(Self {
+            plan: arguments.plan.as_deref().map(read).transpose()?,
+            prompt: arguments.prompt.clone(),
+            input,
+            labels,
+        })
+    }
+}
+
 /// See the module.
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let shape = arguments.output;
@@ -103,23 +120,22 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             "nothing to run; name a PLAN file, or give --prompt TEXT or --resume",
         ));
     }
-    let found = arguments.place.find()?;
+    let found = arguments.place.clone().find()?;
     if arguments.detach && matches!(found, Found::Data(_)) {
         return Err(detach_needs_a_server());
     }
-    let read = |path: &Path| match &found {
-        Found::Data(_) => {
-            let (document, _) = request::read_plan(path, &Settings::from_environment()?)?;
-            Ok(document)
+    let asked = match &found {
+        Found::Data(data) => {
+            let config = data.find()?;
+            let read = |path: &Path| Ok(request::read_plan(path, &config)?.0);
+            Asked::read(&arguments, read, &config.limits)?
         }
-        // The server checks it: its tools may be others.
-        Found::Server(_) => request::read_document(path),
-    };
-    let asked = Asked {
-        plan: arguments.plan.as_deref().map(read).transpose()?,
-        prompt: arguments.prompt,
-        input: request::input(arguments.input_file.as_deref(), &arguments.inputs)?,
-        labels: request::labels(&arguments.labels)?,
+        // The server checks it: its tools and limits may be others.
+        Found::Server(_) => {
+            let limits = Limits::default();
+            let read = |path: &Path| request::read_document(path, &limits);
+            Asked::read(&arguments, read, &limits)?
+        }
     };
     match &found {
         Found::Data(data) => here(asked, data, shape).await,
@@ -144,7 +160,7 @@ async fn here(asked: Asked, data: &Data, shape: Shape) -> Result<u8, Failure> {
     };
     let accepted = Cell::new(None);
     let outcome = session::with_node(data, async |node: &Node| {
-        mention_others(node.runtime().unfinished_at_start(), data);
+        mention_others(node, data);
         let live = Mutex::new(Live::of_one());
         let submitted = node.runtime().submit(request, false).await;
         let id = submitted.map_err(request::refused)?.run.id;
@@ -163,17 +179,22 @@ async fn here(asked: Asked, data: &Data, shape: Shape) -> Result<u8, Failure> {
     }
 }
 
-fn mention_others(count: usize, data: &Data) {
-    let runs = match count {
+fn mention_others(node: &Node, data: &Data) {
+    let runs = match node.runtime().unfinished_at_start() {
         0 => return,
         1 => "1 other unfinished run".to_owned(),
-        _ => format!("{count} other unfinished runs"),
+        count => format!("{count} other unfinished runs"),
     };
     output::note(&format!(
         "{} holds {runs}, left alone; to go on with them: crane run --resume{}",
-        data.path().display(),
+        path_of(node),
         data.option(),
     ));
+}
+
+fn path_of(node: &Node) -> String {
+    let path = node.data().unwrap_or(Path::new(""));
+    path.display().to_string()
 }
 
 fn say_resumable(what: &str, id: &str, data: &Data) {

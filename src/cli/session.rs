@@ -13,14 +13,12 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crane_actors::Restore;
-use crane_core::Limits;
 
 use super::Data;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use crate::node::{Node, NodeOptions};
+use crate::node::Node;
 use crate::output;
-use crate::settings::Settings;
 
 /// How long running steps may go on after Ctrl-C. A step that is cut off then runs again on resume,
 /// and an at-most-once step cannot.
@@ -31,14 +29,9 @@ pub(super) async fn with_node<T>(
     data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let settings = Settings::from_environment()?;
+    let config = data.find()?;
     let mut interrupt = Interrupt::listen()?;
-    let opening = Node::open(NodeOptions {
-        data: data.path().to_owned(),
-        restore: Restore::None,
-        limits: Limits::default(),
-        settings,
-    });
+    let opening = Node::open(&config, Restore::None);
     let node = tokio::select! {
         node = opening => node?,
         () = interrupt.next() => {
@@ -54,17 +47,18 @@ pub(super) async fn with_existing<T>(
     data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    require(data.path())?;
+    require(&data.find()?.node.data)?;
     with_node(data, work).await
 }
 
-/// Works with a node that keeps nothing.
+/// Works with a node that is set up as for `data` and keeps nothing.
 pub(super) async fn without_data<T>(
+    data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let settings = Settings::from_environment()?;
+    let config = data.find()?;
     let mut interrupt = Interrupt::listen()?;
-    let node = Node::in_memory(Limits::default(), settings).await?;
+    let node = Node::in_memory(&config).await?;
     attend(&node, &mut interrupt, work).await
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::super::failure::Failure;
 use super::super::{Data, Shape, session, watch};
-use super::say_resumable;
+use super::{path_of, say_resumable};
 use crate::live::Live;
 use crate::node::{LOCAL_NAME, Node};
 use crate::output::{self, Table, one_line};
@@ -29,10 +29,7 @@ pub(super) async fn resume(id: Option<RunId>, shape: Shape, data: &Data) -> Resu
             None => all_unfinished(node).await?,
         };
         if unfinished.is_empty() {
-            output::note(&format!(
-                "{} holds no unfinished runs",
-                data.path().display()
-            ));
+            output::note(&format!("{} holds no unfinished runs", path_of(node)));
         }
         follow_all(node, unfinished).await
     })

@@ -8,8 +8,8 @@ use super::super::failure::Failure;
 use super::super::{Data, raw, session};
 use super::not_found;
 use super::show::Tried;
+use crate::config::Config;
 use crate::node::{self, Node};
-use crate::settings::Settings;
 use crate::tool_view;
 
 /// The tools as they stand in the data; without data, as they are on a new node.
@@ -27,10 +27,10 @@ async fn look_at<T>(
     data: &Data,
     look: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    if data.path().exists() {
+    if data.find()?.node.data.exists() {
         session::with_node(data, look).await
     } else {
-        session::without_data(look).await
+        session::without_data(data, look).await
     }
 }
 
@@ -56,17 +56,18 @@ pub(super) async fn call(name: &str, input: Value, data: &Data) -> Result<Tried,
         None => Err(not_found(name, &views_of(node)?)),
     };
     // Trying a calculator leaves no data directory behind.
-    let needs_data = data.path().exists() || is_stateful(name)?;
+    let config = data.find()?;
+    let needs_data = config.node.data.exists() || is_stateful(name, &config)?;
     let tried = if needs_data {
         session::with_node(data, try_it).await?
     } else {
-        session::without_data(try_it).await?
+        session::without_data(data, try_it).await?
     };
     Tried::read(raw(&tool_view::tried(tried))?)
 }
 
-fn is_stateful(name: &str) -> Result<bool, Failure> {
-    let catalog = node::catalog(Settings::from_environment()?.tools)?;
+fn is_stateful(name: &str, config: &Config) -> Result<bool, Failure> {
+    let catalog = node::catalog(config.tools.clone())?;
     let spec = catalog.specs().find(|spec| spec.name.as_str() == name);
     Ok(spec.is_some_and(|spec| spec.stateful))
 }
