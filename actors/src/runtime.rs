@@ -261,6 +261,8 @@ impl Runtime {
             .map(|reason| reason.clone());
         match seen {
             Ok(Some(reason)) => reason,
+            // It was told to.
+            _ if self.kernel.is_draining() => std::future::pending().await,
             _ => "the node's supervisor has ended".into(),
         }
     }

@@ -43,8 +43,8 @@ struct Route {
 }
 
 impl Measured {
-    /// Every route of the document, with each code that it may answer: all of them exist before
-    /// the first request, so that a rate is right from the first one on.
+    /// Every route of the document, with each code that its handlers name: these exist before the
+    /// first request, so that a rate is right from the first one on. Others come when they occur.
     pub(super) fn of(document: &OpenApi) -> Self {
         describe();
         let mut routes: HashMap<String, Route> = document

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, ApiError, ErrorType, body};
+use super::{Api, ApiError, body};
 use crate::life::Phase;
 use crate::plan_file::Grammar;
 use crate::telemetry;
@@ -40,10 +40,6 @@ struct LogLevel {
     request_body = LogLevel,
     responses(
         (status = OK, description = "What is logged from now on", body = LogLevel),
-        (status = BAD_REQUEST, description = "The body is no JSON", body = ApiError),
-        (status = PAYLOAD_TOO_LARGE, description = "The body is too large", body = ApiError),
-        (status = UNSUPPORTED_MEDIA_TYPE, description = "The body is not JSON by its type", body = ApiError),
-        (status = UNPROCESSABLE_ENTITY, description = "The text is no filter", body = ApiError),
     ),
 )]
 async fn log_level(headers: HeaderMap, body: Body) -> Result<Json<LogLevel>, ApiError> {
@@ -51,9 +47,7 @@ async fn log_level(headers: HeaderMap, body: Body) -> Result<Json<LogLevel>, Api
     let filter = filter_of(&document).map_err(|(path, message)| invalid(path, message))?;
     telemetry::set_filter(filter).map_err(|error| match &error {
         telemetry::Error::Filter { reason, .. } => invalid("filter", reason.as_str()),
-        telemetry::Error::NotStarted | telemetry::Error::Start(_) => {
-            ApiError::new(ErrorType::Unavailable, error.to_string())
-        }
+        telemetry::Error::NotStarted | telemetry::Error::Start(_) => ApiError::internal(error),
     })?;
     tracing::warn!(filter, "what is logged was changed");
     Ok(Json(LogLevel {

@@ -56,6 +56,7 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
         .map_err(|error| cannot_listen(config.api.listen, &error))?;
     let address = bound.address()?;
     warn(&loaded);
+    // Before the node, which looks up its handles when it is opened.
     metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
     let node = tokio::select! {
         node = Node::open(config, Restore::All) => node?,
