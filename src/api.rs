@@ -16,6 +16,7 @@ mod auth;
 mod body;
 mod cors;
 mod deadline;
+mod docs;
 mod error;
 mod events;
 mod fallback;
@@ -110,10 +111,12 @@ pub fn router(api: Api) -> Router {
         .merge(runs::routes())
         .merge(events::routes())
         .merge(tools::routes())
-        .merge(openapi::routes());
+        .merge(openapi::routes())
+        .merge(docs::routes());
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(metrics::root_routes())
         .nest(BASE, v1)
+        .merge(docs::root_routes())
         .split_for_parts();
     let known = query::Known::of(&document);
     let measured = Measured::of(&document);

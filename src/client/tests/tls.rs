@@ -74,7 +74,7 @@ async fn a_server_is_trusted_by_its_certificate_authority_and_its_name() {
     let secure = secure().await;
     let port = secure.port;
     let good = trusting(&format!("https://localhost:{port}"), &secure);
-    assert_eq!(good.tools().await, Ok(Vec::new()));
+    assert!(good.tools().await.unwrap().is_empty());
     let other_name = trusting(&format!("https://127.0.0.1:{port}"), &secure);
     let error = other_name.tools().await.unwrap_err();
     assert!(matches!(error, Error::Untrusted { .. }), "{error:?}");
