@@ -18,6 +18,7 @@ pub mod client;
 pub mod config;
 pub mod life;
 pub mod live;
+pub mod metrics;
 pub mod node;
 pub mod output;
 pub mod plan_file;

@@ -25,8 +25,6 @@ use utoipa_axum::routes;
 use super::answer::{self, Named};
 use super::{Api, ApiError, models};
 
-pub(super) use stream::describe;
-
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(events))
 }
@@ -46,11 +44,11 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
     get, path = "/runs/{id}/events", tag = "runs", operation_id = "follow_run",
     params(
         ("id" = String, Path, description = "The run"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "Only events behind this one"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "Only events behind this one"),
     ),
     responses(
         (status = OK, description = "The events", content(
-            (String = "text/event-stream"),
+            (models::Frame = "text/event-stream"),
             (Vec<models::Event> = "application/json"),
         )),
         (status = NO_CONTENT, description = "The run has ended, and there is nothing behind that event"),
@@ -111,7 +109,8 @@ fn last_event_id(headers: &HeaderMap) -> Result<Seq, ApiError> {
         .to_str()
         .ok()
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse().ok());
+        .and_then(|text| text.parse::<i64>().ok())
+        .and_then(|number| u64::try_from(number).ok());
     number
         .map(Seq)
         .ok_or_else(|| ApiError::header(LAST_EVENT_ID, "must be the id of an event, a number"))

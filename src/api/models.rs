@@ -148,6 +148,18 @@ pub(super) enum EventType {
     RunCancelled,
 }
 
+/// A frame of the event stream.
+#[derive(ToSchema)]
+pub(super) struct Frame {
+    /// The `seq` of the event, for `Last-Event-ID`; `lagged` has none.
+    #[schema(pattern = "^[0-9]+$")]
+    id: Option<String>,
+    /// The type of the event; or `lagged`: the reader was too slow, and the stream ends.
+    event: String,
+    /// The event as JSON text.
+    data: String,
+}
+
 /// A run message; its shape is in [`super::openapi`].
 #[derive(ToSchema)]
 pub(super) struct NewRun(BTreeMap<String, Value>);

@@ -21,7 +21,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, ApiError, answer};
+use super::{Api, ApiError, answer, models};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -37,11 +37,12 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         description = "Durable runs of AI agents: submit a goal or a plan, follow it live, read it back. Every answer that acknowledges something means that it is durable.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(ApiError)),
+    components(schemas(ApiError, models::LabelFilter, models::StatusFilter)),
     tags(
         (name = "runs", description = "Submitting runs, reading them, changing them"),
         (name = "tools", description = "What steps can call, and the circuit breakers"),
         (name = "health", description = "Whether the node is well"),
+        (name = "operating", description = "Metrics, the supervision tree, and orders of operators"),
         (name = "documents", description = "What describes the API"),
     ),
 )]
@@ -116,6 +117,15 @@ fn complete(path: &str, operation: &mut Value, secured: bool) {
     }
     if takes_body {
         possible.extend(["413", "415", "422"]);
+    }
+    for parameter in operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        // One that may be left out cannot be `null` for that.
+        shapes::not_null(&mut parameter["schema"]);
     }
     if let Some(Value::Object(responses)) = operation.get_mut("responses") {
         for status in possible {

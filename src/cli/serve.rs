@@ -29,7 +29,7 @@ use crate::life::{Life, Phase};
 use crate::node::Node;
 use crate::server::tls::Tls;
 use crate::server::{self, Server, systemd};
-use crate::{output, telemetry};
+use crate::{metrics, output, telemetry};
 
 /// Start a node: HTTP API and metrics
 #[derive(Debug, Args)]
@@ -56,6 +56,8 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
         .map_err(|error| cannot_listen(config.api.listen, &error))?;
     let address = bound.address()?;
     warn(&loaded);
+    // Before the node, which looks up its handles when it is opened.
+    metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
     let node = tokio::select! {
         node = Node::open(config, Restore::All) => node?,
         // Nothing was accepted yet, and recovery may be cut off anywhere.

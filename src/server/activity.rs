@@ -164,8 +164,14 @@ impl Activity {
         now.saturating_sub(since) > millis(allowed)
     }
 
-    /// Since when it waits for its client, in milliseconds; `None` while it waits for the node.
-    pub(super) fn waits_since(&self) -> Option<u64> {
+    /// Since when it waits for its client, in milliseconds; `None` while it waits for the node, or
+    /// has waited for less than `grace`: what a client sends is on its way for a moment.
+    pub(super) fn waits_since(&self, grace: Duration) -> Option<u64> {
+        let since = self.began_to_wait()?;
+        (self.now().saturating_sub(since) >= millis(grace)).then_some(since)
+    }
+
+    fn began_to_wait(&self) -> Option<u64> {
         let phase = self.phase();
         let blocked = self.blocked.load(Ordering::Relaxed);
         match (phase, blocked) {
@@ -234,7 +240,7 @@ mod tests {
         activity.request(false);
         activity.wrote(true);
         assert!(!overdue_after(&activity, 86_400_000).await);
-        assert_eq!(activity.waits_since(), None);
+        assert_eq!(activity.waits_since(Duration::ZERO), None);
         activity.wrote(false);
         assert!(!overdue_after(&activity, 3_000).await);
         activity.wrote(true);
@@ -244,7 +250,8 @@ mod tests {
             "it got on in between"
         );
         assert!(overdue_after(&activity, 1).await);
-        assert!(activity.waits_since().is_some());
+        assert!(activity.waits_since(Duration::from_millis(3_001)).is_some());
+        assert!(activity.waits_since(Duration::from_millis(3_002)).is_none());
     }
 
     #[tokio::test(start_paused = true)]

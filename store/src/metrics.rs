@@ -14,13 +14,49 @@ const RECOVERY_SECONDS: &str = "crane_recovery_seconds";
 const RECOVERED_RUNS: &str = "crane_recovered_runs_total";
 const ERRORS: &str = "crane_store_errors_total";
 const STORAGE_BYTES: &str = "crane_storage_bytes";
+const HISTORY_OLDEST: &str = "crane_history_oldest_timestamp_seconds";
+
+/// What went wrong, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The journal waits for space on the disk.
+    JournalSpace,
+    /// Checkpoints wait for space on the disk.
+    CheckpointSpace,
+    /// The snapshots did not open and were rebuilt.
+    SnapshotsRebuilt,
+    /// Something damaged was passed over, as an operator asked.
+    CorruptionAccepted,
+    /// The store has stopped.
+    Fatal,
+}
+
+impl Trouble {
+    const ALL: [Self; 5] = [
+        Self::JournalSpace,
+        Self::CheckpointSpace,
+        Self::SnapshotsRebuilt,
+        Self::CorruptionAccepted,
+        Self::Fatal,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::JournalSpace => "journal_space",
+            Self::CheckpointSpace => "checkpoint_space",
+            Self::SnapshotsRebuilt => "snapshots_rebuilt",
+            Self::CorruptionAccepted => "corruption_accepted",
+            Self::Fatal => "fatal",
+        }
+    }
+}
 
 /// Tells the recorder what the metrics mean. Called by whoever installs a recorder.
 pub fn describe() {
     describe_histogram!(
         APPEND_SECONDS,
         Unit::Seconds,
-        "Time from taking a batch to its durability"
+        "Time from taking a batch to its acknowledgement, fdatasync included"
     );
     describe_histogram!(
         BATCH_RECORDS,
@@ -50,6 +86,11 @@ pub fn describe() {
         Unit::Bytes,
         "Bytes on disk by class: journal, snapshots, export, history"
     );
+    describe_gauge!(
+        HISTORY_OLDEST,
+        Unit::Seconds,
+        "When the run that ended first, of those still kept, ended; 0 when none is kept"
+    );
 }
 
 /// Handles of one store.
@@ -65,10 +106,14 @@ pub(crate) struct Metrics {
     pub(crate) storage_snapshots: Gauge,
     pub(crate) storage_export: Gauge,
     pub(crate) storage_history: Gauge,
+    pub(crate) history_oldest: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        for trouble in Trouble::ALL {
+            counter!(ERRORS, "op" => trouble.as_str()).increment(0);
+        }
         let storage = |class: &'static str| gauge!(STORAGE_BYTES, "class" => class);
         Self {
             append_seconds: histogram!(APPEND_SECONDS),
@@ -82,6 +127,7 @@ impl Default for Metrics {
             storage_snapshots: storage("snapshots"),
             storage_export: storage("export"),
             storage_history: storage("history"),
+            history_oldest: gauge!(HISTORY_OLDEST),
         }
     }
 }
@@ -92,7 +138,7 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// Counts an error; `op` comes from a small fixed set of operations.
-pub(crate) fn error(op: &'static str) {
-    counter!(ERRORS, "op" => op).increment(1);
+/// Counts an error.
+pub(crate) fn error(op: Trouble) {
+    counter!(ERRORS, "op" => op.as_str()).increment(1);
 }

@@ -5,4 +5,6 @@ mod cli;
 mod client;
 mod crash;
 mod examples;
+mod operate;
 mod program;
+mod server;

@@ -25,6 +25,16 @@ pub(super) fn replace(schemas: &mut Value, limits: &Limits) {
     });
 }
 
+/// Takes `null` out of the types of a schema.
+pub(super) fn not_null(schema: &mut Value) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            schema["type"] = only.clone();
+        }
+    }
+}
+
 /// A run message: a goal or a plan, never both. `null` counts as absent.
 fn new_run() -> Value {
     let message = |title: &str, given: &str, other: &str, schema: Value| {

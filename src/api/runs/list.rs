@@ -20,7 +20,7 @@ const LIMIT: usize = 10;
     params(
         ("limit" = Option<u8>, Query, minimum = 1, maximum = 100,
             description = "Runs to answer at most; 10 by default"),
-        ("offset" = Option<u32>, Query, minimum = 0, description = "Runs to leave out at the top"),
+        ("offset" = Option<i64>, Query, minimum = 0, description = "Runs to leave out at the top"),
         ("status" = Option<Vec<models::StatusFilter>>, Query,
             description = "Only runs with this status, or with one of them; an empty one means any"),
         ("label" = Option<Vec<models::LabelFilter>>, Query,
@@ -96,7 +96,10 @@ fn number(given: Option<String>, default: usize) -> Option<usize> {
     match given {
         None => Some(default),
         // `+5` parses as a number too.
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let number: i64 = text.parse().ok()?;
+            usize::try_from(number).ok()
+        }
         Some(_) => None,
     }
 }
@@ -143,7 +146,7 @@ mod tests {
             ("limit=5&limit=5", "limit"),
             ("offset=-1", "offset"),
             ("offset=x", "offset"),
-            ("offset=99999999999999999999", "offset"),
+            ("offset=9223372036854775808", "offset"),
             ("status=done", "status"),
             ("status=failed,done", "status"),
             ("label=team", "label"),
