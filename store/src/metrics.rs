@@ -14,6 +14,7 @@ const RECOVERY_SECONDS: &str = "crane_recovery_seconds";
 const RECOVERED_RUNS: &str = "crane_recovered_runs_total";
 const ERRORS: &str = "crane_store_errors_total";
 const STORAGE_BYTES: &str = "crane_storage_bytes";
+const FENCED_WRITES: &str = "crane_fenced_writes_total";
 
 /// Tells the recorder what the metrics mean. Called by whoever installs a recorder.
 pub fn describe() {
@@ -25,7 +26,7 @@ pub fn describe() {
     describe_histogram!(
         BATCH_RECORDS,
         Unit::Count,
-        "Records that shared one fdatasync"
+        "Records that shared one fdatasync or one commit"
     );
     describe_counter!(JOURNAL_BYTES, Unit::Bytes, "Bytes written to the journal");
     describe_histogram!(
@@ -45,6 +46,11 @@ pub fn describe() {
         "Unfinished runs found when opening the store"
     );
     describe_counter!(ERRORS, Unit::Count, "Errors of the store by operation");
+    describe_counter!(
+        FENCED_WRITES,
+        Unit::Count,
+        "Writes refused because their shard has another owner"
+    );
     describe_gauge!(
         STORAGE_BYTES,
         Unit::Bytes,
@@ -61,6 +67,7 @@ pub(crate) struct Metrics {
     pub(crate) snapshot_bytes: Counter,
     pub(crate) recovery_seconds: Histogram,
     pub(crate) recovered_runs: Counter,
+    pub(crate) fenced_writes: Counter,
     pub(crate) storage_journal: Gauge,
     pub(crate) storage_snapshots: Gauge,
     pub(crate) storage_export: Gauge,
@@ -78,6 +85,7 @@ impl Default for Metrics {
             snapshot_bytes: counter!(SNAPSHOT_BYTES),
             recovery_seconds: histogram!(RECOVERY_SECONDS),
             recovered_runs: counter!(RECOVERED_RUNS),
+            fenced_writes: counter!(FENCED_WRITES),
             storage_journal: storage("journal"),
             storage_snapshots: storage("snapshots"),
             storage_export: storage("export"),
