@@ -62,7 +62,7 @@ impl Connector {
             config.tcp_user_timeout(patience);
         }
         config.keepalives_idle(patience);
-        config.keepalives_interval(patience / 2);
+        config.keepalives_interval(Duration::from_secs(1).max(patience / 2));
         config.keepalives_retries(2);
         let application = application(&options.node);
         config.application_name(&application);
@@ -125,7 +125,8 @@ impl Connector {
     fn settings(&self, purpose: Purpose) -> String {
         let statement = self.longest(purpose).as_millis();
         let idle = (self.ttl / 2).as_millis().max(100);
-        let lock = self.ttl.as_millis().max(100);
+        // Whoever meets a lock that stays has time left to do something about it.
+        let lock = (self.ttl / 2).as_millis().max(100);
         let mut settings = format!(
             "SET search_path TO {schema}; \
              SET client_min_messages = warning; \

@@ -14,6 +14,7 @@ mod proxy;
 mod server;
 mod setup;
 mod shards;
+mod throughput;
 
 use std::sync::Arc;
 use std::time::Duration;

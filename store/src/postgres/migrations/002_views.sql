@@ -12,7 +12,7 @@ SELECT r.run_id,
        r.completed_at - r.created_at AS duration,
        r.history ->> 'plan' AS plan,
        r.history ->> 'prompt' AS prompt,
-       r.history -> 'result' AS result,
+       nullif(r.history -> 'result', 'null') AS result,
        r.history ->> 'reason' AS reason,
        r.history ->> 'error' AS error
 FROM runs r;

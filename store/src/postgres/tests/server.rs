@@ -23,7 +23,7 @@ const WATCH: &str = r#"
     -c max_connections=200 -c autovacuum_naptime=5s $3 >>"$2/log" 2>&1 &
 server=$!
 cat >/dev/null
-kill -QUIT $server
+kill -QUIT $server 2>/dev/null
 wait $server
 rm -rf "$2"
 "#;
@@ -46,8 +46,13 @@ impl Server {
     }
 
     /// One of the test's own, with these options in addition.
-    #[allow(clippy::disallowed_methods, reason = "set by those who run the tests")]
     pub(crate) fn start(options: &str) -> Option<Self> {
+        Self::start_with(|_| options.to_owned())
+    }
+
+    /// The same, with options that name files which `prepare` has put into its directory.
+    #[allow(clippy::disallowed_methods, reason = "set by those who run the tests")]
+    pub(crate) fn start_with(prepare: impl FnOnce(&Path) -> String) -> Option<Self> {
         let Some(bin) = installed() else {
             let required = std::env::var("CRANE_REQUIRE_ALL").is_ok_and(|value| value == "1");
             assert!(
@@ -64,8 +69,13 @@ impl Server {
             watchers: Mutex::default(),
             databases: AtomicU32::new(0),
         };
+        let options = prepare(&server.dir);
         if let Some((uid, gid)) = server.user {
-            chown(&server.dir, Some(uid), Some(gid)).expect("the directory changes hands");
+            let files = fs::read_dir(&server.dir).expect("the directory is there");
+            let files = files.map(|file| file.expect("a file").path());
+            for path in files.chain([server.dir.clone()]) {
+                chown(path, Some(uid), Some(gid)).expect("it changes hands");
+            }
         }
         let made = server
             .command("initdb")
@@ -88,7 +98,7 @@ impl Server {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        server.run(options);
+        server.run(&options);
         Some(server)
     }
 
