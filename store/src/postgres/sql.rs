@@ -9,11 +9,15 @@
 /// * `fence` locks the rows of the shards that this incarnation still owns in the epochs named. A
 ///   takeover changes these rows, so that it waits for this statement, or this one for it; in the
 ///   second case the epoch does not match any more and nothing is inserted.
-/// * `head` is each run's last event. It comes from the statement's snapshot, which is enough: only
-///   the owner of a shard appends to its runs, and it has seen the answers to all it sent, or sends
-///   the same again, which the primary key of the journal stops.
 /// * `ended` locks runs that are being reopened, since retention may be removing them.
+/// * `looked` finds each run's last event. It comes from the statement's snapshot, which is enough:
+///   only the owner of a shard appends to its runs, and it has seen the answers to all it sent, or
+///   sends the same again, which the primary key of the journal stops.
 /// * The rows of `runs` change when a run is created, ends, or changes its status.
+///
+/// Sets are asked by `IN` where it cannot become a join (in a list of columns, or behind `IS
+/// TRUE`): that is a hash table, while the planner, which does not know how many rows there are,
+/// would choose loops in loops.
 ///
 /// Answers for each row, in order: owned, last event stored before, inserted, stored already with
 /// the same bytes, the shard's epoch.
