@@ -5,6 +5,7 @@
 
 mod domain;
 mod fixtures;
+mod recording;
 mod storage;
 
 use criterion::Criterion;
@@ -13,5 +14,6 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     domain::measure(&mut criterion);
     storage::measure(&mut criterion);
+    recording::measure(&mut criterion);
     criterion.final_summary();
 }

@@ -374,6 +374,11 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// Whether new runs are refused at the moment, and why.
     fn refusing(&self) -> Option<Error>;
 
+    /// Sends a question the way of a write, up to its sync and back, and leaves no trace: `Ok` means
+    /// that a write would have become durable. It is under way when this returns, whether or not
+    /// the future is polled.
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>>;
+
     /// Makes everything durable and stops; later writes get [`Error::Fatal`].
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
 }

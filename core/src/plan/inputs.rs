@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::check::kind;
+use super::fields::kind;
 use super::findings::{Findings, Place, nearest};
 use crate::expr::{Template, is_templated};
 use crate::ids::ToolName;

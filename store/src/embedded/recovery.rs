@@ -29,6 +29,7 @@ use super::snapshots::{Contents, Cursor, Snapshots};
 use super::{Options, export, rebuild};
 use crate::catalog::Catalog;
 use crate::history::{History, HistoryReader};
+use crate::metrics::Trouble;
 use crate::tool_data::ToolData;
 use crate::{Encoded, Error, codec};
 
@@ -81,7 +82,7 @@ pub(crate) fn recover(layout: &Layout, options: &Options) -> Result<Recovered, E
                 return Err(damage.into_error(&journal));
             }
             let aside = scan::cut(&journal, &ids, &damage)?;
-            crate::metrics::error("corruption_accepted");
+            crate::metrics::error(Trouble::CorruptionAccepted);
             tracing::error!(
                 segment = damage.segment,
                 offset = damage.offset,
@@ -373,7 +374,7 @@ impl Replay {
                     detail,
                 });
             }
-            crate::metrics::error("corruption_accepted");
+            crate::metrics::error(Trouble::CorruptionAccepted);
             tracing::error!(%run, detail, "what follows in this run is dropped, as was asked for");
         }
         Ok(())

@@ -9,6 +9,7 @@ mod crashes;
 mod damage;
 mod golden;
 mod kit;
+mod probing;
 mod space;
 mod throughput;
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use crane_core::{Epoch, RunId, Seq};
 use serde_json::Value;
 
-use super::queue::{Job, Waiter};
+use super::queue::{Job, Task, Waiter};
 use super::types::{Time, Uuid, big, status_number, to_text};
 use super::{shards, types};
 use crate::{Append, Error, Fence, Summary, ToolWrite, Write};
@@ -67,7 +67,7 @@ pub(crate) fn json_labels<'l>(labels: impl Iterator<Item = (&'l String, &'l Stri
 
 /// What one statement does, and what each of its jobs gets.
 pub(crate) struct Group {
-    jobs: Vec<Write>,
+    tasks: Vec<Task>,
     waiters: Vec<Waiter>,
     /// By job; `None` until it is known.
     pub(crate) outcomes: Vec<Option<Result<(), Error>>>,
@@ -77,7 +77,7 @@ impl Group {
     /// Takes from the front of `queued` what goes together.
     pub(crate) fn fill(queued: &mut VecDeque<Job>) -> Self {
         let mut group = Self {
-            jobs: Vec::new(),
+            tasks: Vec::new(),
             waiters: Vec::new(),
             outcomes: Vec::new(),
         };
@@ -85,12 +85,12 @@ impl Group {
         let mut heads: HashMap<RunId, (Fence, Option<Seq>)> = HashMap::new();
         let mut bytes = 0;
         while let Some(job) = queued.front() {
-            let size = size(&job.write);
-            let full = group.jobs.len() >= MAX_ROWS || bytes + size > MAX_BYTES;
-            if full && !group.jobs.is_empty() {
+            let size = size(&job.task);
+            let full = group.tasks.len() >= MAX_ROWS || bytes + size > MAX_BYTES;
+            if full && !group.tasks.is_empty() {
                 break;
             }
-            if let Write::Append(append) = &job.write {
+            if let Task::Write(Write::Append(append)) = &job.task {
                 let follows = heads.get(&append.run).is_none_or(|(fence, head)| {
                     *fence == append.fence && *head == Some(append.expected) && is_sane(append)
                 });
@@ -102,7 +102,7 @@ impl Group {
             }
             bytes += size;
             if let Some(job) = queued.pop_front() {
-                group.jobs.push(job.write);
+                group.tasks.push(job.task);
                 group.waiters.push(job.waiter);
                 group.outcomes.push(None);
             }
@@ -110,16 +110,16 @@ impl Group {
         group
     }
 
-    /// Number of writes.
+    /// Number of tasks.
     pub(crate) fn len(&self) -> usize {
-        self.jobs.len()
+        self.tasks.len()
     }
 
     /// A batch of events.
     pub(crate) fn append(&self, job: usize) -> Option<&Append> {
-        match self.jobs.get(job) {
-            Some(Write::Append(append)) => Some(append),
-            Some(Write::Tool(_)) | None => None,
+        match self.tasks.get(job) {
+            Some(Task::Write(Write::Append(append))) => Some(append),
+            Some(Task::Write(Write::Tool(_)) | Task::Probe) | None => None,
         }
     }
 
@@ -128,8 +128,8 @@ impl Group {
         let mut rows: Vec<Row<'_>> = Vec::new();
         let mut odd = Vec::new();
         let mut by_run: HashMap<RunId, usize> = HashMap::new();
-        for (job, write) in self.jobs.iter().enumerate() {
-            let Write::Append(append) = write else {
+        for (job, task) in self.tasks.iter().enumerate() {
+            let Task::Write(Write::Append(append)) = task else {
                 continue;
             };
             if !is_sane(append) {
@@ -146,12 +146,21 @@ impl Group {
 
     /// All writes of tools.
     pub(crate) fn tools(&self) -> Vec<(usize, &ToolWrite)> {
-        let jobs = self.jobs.iter().enumerate();
-        jobs.filter_map(|(job, write)| match write {
-            Write::Tool(write) => Some((job, write)),
-            Write::Append(_) => None,
-        })
-        .collect()
+        let tasks = self.tasks.iter().enumerate();
+        tasks
+            .filter_map(|(job, task)| match task {
+                Task::Write(Write::Tool(write)) => Some((job, write)),
+                Task::Write(Write::Append(_)) | Task::Probe => None,
+            })
+            .collect()
+    }
+
+    /// All probes.
+    pub(crate) fn probes(&self) -> Vec<usize> {
+        let tasks = self.tasks.iter().enumerate();
+        tasks
+            .filter_map(|(job, task)| matches!(task, Task::Probe).then_some(job))
+            .collect()
     }
 
     /// Whether nothing is known of a job yet.
@@ -167,9 +176,9 @@ impl Group {
     }
 
     /// Notes what every job gets of which nothing is known yet.
-    pub(crate) fn settle_rest(&mut self, outcome: impl Fn(&Write) -> Error) {
-        for (slot, write) in self.outcomes.iter_mut().zip(&self.jobs) {
-            slot.get_or_insert_with(|| Err(outcome(write)));
+    pub(crate) fn settle_rest(&mut self, outcome: impl Fn(&Task) -> Error) {
+        for (slot, task) in self.outcomes.iter_mut().zip(&self.tasks) {
+            slot.get_or_insert_with(|| Err(outcome(task)));
         }
     }
 
@@ -191,10 +200,11 @@ pub(crate) fn is_sane(append: &Append) -> bool {
     append.events.count > 0 && upto == Some(append.summary.seq.0)
 }
 
-fn size(write: &Write) -> usize {
-    match write {
-        Write::Append(append) => append.events.bytes.len(),
-        Write::Tool(write) => {
+fn size(task: &Task) -> usize {
+    match task {
+        Task::Probe => 0,
+        Task::Write(Write::Append(append)) => append.events.bytes.len(),
+        Task::Write(Write::Tool(write)) => {
             let rows = write.rows.iter();
             let rows: usize = rows
                 .map(|(name, value)| name.len() + value.as_ref().map_or(0, crane_core::Json::size))

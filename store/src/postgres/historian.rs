@@ -17,7 +17,8 @@ use super::problem::Problem;
 use super::shared::{Delays, Shared};
 use super::types::{Time, Uuid};
 use super::{describe, lock, merge, shards, sql};
-use crate::{Append, Encoded, Error, codec, metrics};
+use crate::metrics::{self, Trouble};
+use crate::{Append, Encoded, Error, codec};
 
 /// Ended runs that are described by one statement.
 const BATCH: usize = 64;
@@ -177,7 +178,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
             (Ok(()), _) => delays = Delays::new(shared.lease.ttl()),
             (Err(problem), work) => {
-                metrics::error("history");
+                metrics::error(Trouble::History);
                 let detail = problem.detail();
                 let passes = matches!(problem, Problem::Lost(_) | Problem::Busy { .. });
                 if shared.errands.is_closed() || shared.still_open().is_err() {

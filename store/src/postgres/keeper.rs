@@ -9,8 +9,9 @@ use super::connect::{Conn, Purpose, within};
 use super::problem::Problem;
 use super::shared::{Delays, Phase, Shared};
 use super::{shards, sql};
+use crate::Error;
 use crate::leases::Incarnation;
-use crate::{Error, metrics};
+use crate::metrics::{self, Trouble};
 
 /// The connection for renewals.
 #[derive(Default)]
@@ -42,7 +43,7 @@ pub(crate) async fn renew(shared: &Shared) -> Result<(), Error> {
                 return Err(lease.lose(owner.incarnation, reason));
             }
             Err(problem) => {
-                metrics::error("renew");
+                metrics::error(Trouble::Renew);
                 detail = problem.detail();
                 tracing::warn!(%detail, "the lease cannot be renewed, trying again");
                 if !matches!(problem, Problem::Busy { .. }) {

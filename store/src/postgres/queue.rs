@@ -41,19 +41,27 @@ impl Drop for Waiter {
     }
 }
 
-/// A write and who waits for it.
+/// What is asked of a writer.
+pub(crate) enum Task {
+    /// What a caller submitted.
+    Write(Write),
+    /// A commit that leaves nothing behind, to see whether it becomes durable.
+    Probe,
+}
+
+/// A task and who waits for it.
 pub(crate) struct Job {
-    /// The write.
-    pub(crate) write: Write,
+    /// What to do.
+    pub(crate) task: Task,
     /// Who waits.
     pub(crate) waiter: Waiter,
 }
 
 impl Job {
     fn is_eager(&self) -> bool {
-        match &self.write {
-            Write::Append(append) => append.eager,
-            Write::Tool(_) => true,
+        match &self.task {
+            Task::Write(Write::Append(append)) => append.eager,
+            Task::Write(Write::Tool(_)) | Task::Probe => true,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::lease::Lease;
 use super::pool::Pool;
 use super::problem::Problem;
 use super::{Clock, lock};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, Trouble};
 use crate::{Error, Retention};
 
 /// Where a store is in its life.
@@ -56,6 +56,7 @@ impl Shared {
             let is_open = *phase == Phase::Open;
             if is_open {
                 tracing::error!(reason, "the store has stopped");
+                metrics::error(Trouble::Fatal);
                 *phase = Phase::Failed(reason.into());
             }
             is_open
@@ -129,7 +130,7 @@ impl Patience {
         let delay = self.delays.next();
         let passes = matches!(problem, Problem::Lost(_) | Problem::Busy { .. });
         if !passes || boot_time() + delay > self.until {
-            metrics::error(self.op);
+            metrics::error(Trouble::Read);
             return Err(problem.into_error(&format!("the database refused to {}", self.op)));
         }
         tracing::debug!(op = self.op, detail = %problem.detail(), ?delay, "trying again");

@@ -49,6 +49,9 @@ pub(crate) const HEAD: &str =
 pub(crate) const RANGE: &str = "SELECT after, seq, events FROM journal \
      WHERE run_id = $1 AND seq > $2 AND after < $3 ORDER BY after";
 
+/// Something that a commit makes durable and nobody ever sees.
+pub(crate) const PROBE: &str = "SELECT pg_logical_emit_message(true, 'crane', '')::text";
+
 /// Writes of tools; see the migration.
 pub(crate) const TOOL_WRITES: &str =
     "SELECT outcome, size FROM tool_writes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";

@@ -18,12 +18,12 @@ use super::lease::Lease;
 use super::migrate::{self, MIGRATIONS};
 use super::pool::Pool;
 use super::problem::Problem;
-use super::queue::Queue;
+use super::queue::{Job, Queue, Task, Waiter};
 use super::shared::{Delays, Outage, Phase, Shared};
 use super::writer::Writer;
 use super::{Options, historian, keeper, lock, shards};
 use crate::metrics::Metrics;
-use crate::{Error, Write};
+use crate::{Ack, Error, Write};
 
 /// Connections that write; each has half of the shards.
 const WRITERS: usize = 2;
@@ -157,6 +157,18 @@ impl PostgresStore {
             Write::Tool(write) => write.run.map_or(0, |run| run.shard().0),
         };
         &self.queues[usize::from(shard) % self.queues.len()]
+    }
+
+    /// Queues a task. When the store is closed, the answer comes from elsewhere: callers may hold
+    /// locks here.
+    fn queue(&self, queue: &Queue, task: Task, ack: Ack) {
+        let waiter = Waiter::new(ack);
+        if let Some(job) = queue.push(Job { task, waiter }) {
+            let error = self.shared.stopped();
+            if let Some(engine) = self.engine.handle() {
+                drop(engine.spawn(async move { job.waiter.tell(Err(error)) }));
+            }
+        }
     }
 
     /// What is queued is written; then the historian finishes; then the lease is given back.

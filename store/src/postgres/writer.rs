@@ -19,11 +19,12 @@ use crane_core::{Seq, limits};
 use super::batch::{Columns, Group, Row, Verdict};
 use super::connect::{Conn, Params, Purpose, within};
 use super::problem::Problem;
-use super::queue::{Job, Queue};
+use super::queue::{Job, Queue, Task};
 use super::shared::{Delays, Shared};
 use super::types::{Uuid, big, unsigned};
 use super::{batch, sql, tools};
-use crate::{Append, Error, Write, codec, metrics};
+use crate::metrics::{self, Trouble};
+use crate::{Append, Error, Write, codec};
 
 /// How often a row is sent again of which the database says neither that it is there nor that it
 /// is not: an earlier, lost statement is just ending.
@@ -84,6 +85,10 @@ impl Writer {
         }
         if let Err(stop) = self.tools(group).await {
             self.give_up(group, stop);
+            return;
+        }
+        if let Err(stop) = self.probe(group).await {
+            self.give_up(group, stop);
         }
     }
 
@@ -109,13 +114,13 @@ impl Writer {
         match stop {
             Stop::LeaseOver => {
                 let lost = self.shared.lease.none();
-                group.settle_rest(|write| match write {
-                    Write::Append(append) => fenced(append, None),
-                    Write::Tool(_) => lost.clone(),
+                group.settle_rest(|task| match task {
+                    Task::Write(Write::Append(append)) => fenced(append, None),
+                    Task::Write(Write::Tool(_)) | Task::Probe => lost.clone(),
                 });
             }
             Stop::Refused(problem) => {
-                metrics::error("append");
+                metrics::error(Trouble::Append);
                 let detail = problem.detail();
                 // Not the values: the schema, the permissions. Nothing can be written any more.
                 self.shared
@@ -182,7 +187,7 @@ impl Writer {
             let verdict = match self.append(&row).await {
                 Ok(verdicts) => verdicts.into_iter().next(),
                 Err(Stop::Refused(problem)) if problem.is_of_values() => {
-                    metrics::error("append");
+                    metrics::error(Trouble::Append);
                     return Ok(Err(problem.into_error("the database refuses these events")));
                 }
                 Err(stop) => return Err(stop),
@@ -260,7 +265,7 @@ impl Writer {
                     Ok(Some(outcomes)) => break outcomes,
                     Ok(None) => {}
                     Err(Stop::Refused(problem)) if problem.is_of_values() => {
-                        metrics::error("tool_write");
+                        metrics::error(Trouble::ToolWrite);
                         let error = problem.into_error("the database refuses a write of a tool");
                         break call.all(&error);
                     }
@@ -272,6 +277,25 @@ impl Writer {
                     group.settle(job, outcome);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// A commit that leaves nothing behind, if somebody wants to know.
+    async fn probe(&mut self, group: &mut Group) -> Result<(), Stop> {
+        let probes = group.probes();
+        if probes.is_empty() {
+            return Ok(());
+        }
+        let mut delays = Delays::new(self.shared.lease.ttl());
+        loop {
+            let answer = self.query(sql::PROBE, &[]).await;
+            if self.endure(answer, &mut delays).await?.is_some() {
+                break;
+            }
+        }
+        for job in probes {
+            group.settle(job, Ok(()));
         }
         Ok(())
     }
@@ -343,7 +367,7 @@ impl Writer {
             // An unsuitable server, after a failover, is as good as none.
             Problem::Lost(_) | Problem::Other(_) => self.conn = None,
         }
-        metrics::error("append");
+        metrics::error(Trouble::Append);
         let detail = problem.detail();
         self.shared.outage.begin(Arc::clone(&detail));
         if self.shared.lease.lose_if_over(&detail) {

@@ -32,7 +32,7 @@ fn append(run: u8, after: u64, count: u32, bytes: usize) -> Job {
         eager: true,
     };
     Job {
-        write: Write::Append(append),
+        task: Task::Write(Write::Append(append)),
         waiter: Waiter::new(Box::new(|_| {})),
     }
 }

@@ -8,10 +8,11 @@ use crane_core::{Json, RunId, RunStatus, ShardId};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::oneshot;
 
 use super::PostgresStore;
 use crate::leases::{Incarnation, Leases, Owner, ShardTable};
-use crate::postgres::queue::{Job, Waiter};
+use crate::postgres::queue::Task;
 use crate::postgres::reads::{self, Restore};
 use crate::postgres::shared::Phase;
 use crate::postgres::{keeper, shards};
@@ -21,15 +22,7 @@ use crate::{
 
 impl RunStore for PostgresStore {
     fn submit(&self, write: Write, ack: Ack) {
-        let queue = self.queue_of(&write);
-        let waiter = Waiter::new(ack);
-        if let Some(job) = queue.push(Job { write, waiter }) {
-            let error = self.shared.stopped();
-            // Callers may hold locks here, so this ack, too, comes from elsewhere.
-            if let Some(engine) = self.engine.handle() {
-                drop(engine.spawn(async move { job.waiter.tell(Err(error)) }));
-            }
-        }
+        self.queue(self.queue_of(&write), Task::Write(write), ack);
     }
 
     fn load(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunImage>, Error>> {
@@ -131,6 +124,27 @@ impl RunStore for PostgresStore {
     fn refusing(&self) -> Option<Error> {
         let detail = self.shared.outage.lasting(self.shared.lease.ttl() / 3)?;
         Some(Error::Unavailable(detail))
+    }
+
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>> {
+        let answers: Vec<_> = self
+            .queues
+            .iter()
+            .map(|queue| {
+                let (answer, outcome) = oneshot::channel();
+                // Whoever asked may have lost patience.
+                let ack = Box::new(move |result| drop(answer.send(result)));
+                self.queue(queue, Task::Probe, ack);
+                outcome
+            })
+            .collect();
+        Box::pin(async move {
+            for answer in answers {
+                let answer = answer.await;
+                answer.unwrap_or_else(|_| Err(Error::Fatal("the probe was dropped".into())))?;
+            }
+            Ok(())
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
