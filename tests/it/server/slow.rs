@@ -104,6 +104,27 @@ fn where_all_places_are_taken_who_waits_longest_makes_room() {
 }
 
 #[test]
+fn a_node_that_may_open_few_files_serves_as_many_as_it_can() {
+    let home = Home::new();
+    let mut command = std::process::Command::new("sh");
+    let serve = home.command(["serve", "--listen", "127.0.0.1:0"]);
+    command
+        .args(["-c", "ulimit -n 120 && exec \"$@\"", "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .current_dir(home.path(""));
+    let node = Serving::spawn(&home, command);
+    node.wait_for("fewer connections than api.max_connections");
+    let slow = slow_clients(&node, 300);
+    for _ in 0..10 {
+        assert_served_soon(&node);
+    }
+    let answer = node.post("/api/v1/runs?wait=10s", r#"{"prompt":"calculate 1 + 1"}"#);
+    assert!(answer.body.contains("\"completed\""), "{answer:?}");
+    drop(slow);
+}
+
+#[test]
 fn a_client_that_takes_too_long_is_cut_and_one_that_does_not_is_kept() {
     let home = Home::new();
     let long = "[api]\nheader_timeout = \"1h\"\nbody_timeout = \"1h\"\nidle_timeout = \"1h\"\n";
