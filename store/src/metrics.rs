@@ -14,6 +14,7 @@ const RECOVERY_SECONDS: &str = "crane_recovery_seconds";
 const RECOVERED_RUNS: &str = "crane_recovered_runs_total";
 const ERRORS: &str = "crane_store_errors_total";
 const STORAGE_BYTES: &str = "crane_storage_bytes";
+const FENCED_WRITES: &str = "crane_fenced_writes_total";
 const HISTORY_OLDEST: &str = "crane_history_oldest_timestamp_seconds";
 
 /// What went wrong, as a label.
@@ -27,16 +28,31 @@ pub(crate) enum Trouble {
     SnapshotsRebuilt,
     /// Something damaged was passed over, as an operator asked.
     CorruptionAccepted,
+    /// The database did not take an append (yet).
+    Append,
+    /// The database did not take a write of a tool (yet).
+    ToolWrite,
+    /// The database did not renew the lease (yet).
+    Renew,
+    /// The database did not answer a question, or did not change an owner.
+    Read,
+    /// Making history for SQL, merging or retention failed (for now).
+    History,
     /// The store has stopped.
     Fatal,
 }
 
 impl Trouble {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 10] = [
         Self::JournalSpace,
         Self::CheckpointSpace,
         Self::SnapshotsRebuilt,
         Self::CorruptionAccepted,
+        Self::Append,
+        Self::ToolWrite,
+        Self::Renew,
+        Self::Read,
+        Self::History,
         Self::Fatal,
     ];
 
@@ -46,6 +62,11 @@ impl Trouble {
             Self::CheckpointSpace => "checkpoint_space",
             Self::SnapshotsRebuilt => "snapshots_rebuilt",
             Self::CorruptionAccepted => "corruption_accepted",
+            Self::Append => "append",
+            Self::ToolWrite => "tool_write",
+            Self::Renew => "renew",
+            Self::Read => "read",
+            Self::History => "history",
             Self::Fatal => "fatal",
         }
     }
@@ -61,7 +82,7 @@ pub fn describe() {
     describe_histogram!(
         BATCH_RECORDS,
         Unit::Count,
-        "Records that shared one fdatasync"
+        "Records that shared one fdatasync or one commit"
     );
     describe_counter!(JOURNAL_BYTES, Unit::Bytes, "Bytes written to the journal");
     describe_histogram!(
@@ -81,6 +102,11 @@ pub fn describe() {
         "Unfinished runs found when opening the store"
     );
     describe_counter!(ERRORS, Unit::Count, "Errors of the store by operation");
+    describe_counter!(
+        FENCED_WRITES,
+        Unit::Count,
+        "Writes refused because their shard has another owner"
+    );
     describe_gauge!(
         STORAGE_BYTES,
         Unit::Bytes,
@@ -102,6 +128,7 @@ pub(crate) struct Metrics {
     pub(crate) snapshot_bytes: Counter,
     pub(crate) recovery_seconds: Histogram,
     pub(crate) recovered_runs: Counter,
+    pub(crate) fenced_writes: Counter,
     pub(crate) storage_journal: Gauge,
     pub(crate) storage_snapshots: Gauge,
     pub(crate) storage_export: Gauge,
@@ -123,6 +150,7 @@ impl Default for Metrics {
             snapshot_bytes: counter!(SNAPSHOT_BYTES),
             recovery_seconds: histogram!(RECOVERY_SECONDS),
             recovered_runs: counter!(RECOVERED_RUNS),
+            fenced_writes: counter!(FENCED_WRITES),
             storage_journal: storage("journal"),
             storage_snapshots: storage("snapshots"),
             storage_export: storage("export"),

@@ -69,6 +69,10 @@ fn is_damage(error: &Error) -> bool {
         | Error::Conflict { .. }
         | Error::DiskReserve { .. }
         | Error::InUse { .. }
+        | Error::Unavailable(_)
+        | Error::Database { .. }
+        | Error::Unsuitable(_)
+        | Error::LeaseLost { .. }
         | Error::Fatal(_) => false,
     }
 }
