@@ -12,7 +12,10 @@
 //! What never lives here: sockets, TLS, signals.
 
 mod answer;
+mod auth;
 mod body;
+mod cors;
+mod deadline;
 mod docs;
 mod error;
 mod events;
@@ -33,9 +36,12 @@ use bytes::Bytes;
 use crane_core::Limits;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::config::ApiConfig;
 use crate::life::Life;
 use crate::node::Node;
 
+use auth::AuthLayer;
+use deadline::DeadlineLayer;
 pub use error::{ApiError, ErrorType};
 
 /// Where the API lives.
@@ -61,6 +67,8 @@ pub struct Parts {
     pub name: String,
     /// Its bounds.
     pub limits: Limits,
+    /// Who may come in, from where, and for how long.
+    pub config: ApiConfig,
     /// Where it is in its life.
     pub life: Life,
 }
@@ -103,17 +111,27 @@ pub fn router(api: Api) -> Router {
         .merge(docs::root_routes())
         .split_for_parts();
     let known = query::Known::of(&document);
-    match openapi::text(&document, &api, false) {
+    match openapi::text(&document, &api, !api.config.tokens.is_empty()) {
         Ok(text) => drop(api.0.document.set(text)),
         Err(error) => tracing::error!(%error, "the OpenAPI document cannot be written"),
     }
-    router
+    let cors = cors::layer(&api.config.cors_origins);
+    let router = router
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         // From the inside out; each sees the route as `MatchedPath`.
         .layer(middleware::from_fn_with_state(known, query::known_only))
-        // Tokens belong here: nothing of a route shows to those who have none.
+        // Tokens outside that: nothing of a route shows to those who have none.
+        .layer((
+            DeadlineLayer(api.config.request_timeout),
+            AuthLayer::new(api.config.tokens.clone()),
+        ))
         .layer(middleware::from_fn(guard::guard))
         // Metrics belong here: they see what became of every request, panics included.
-        .with_state(api)
+        .with_state(api);
+    match cors {
+        // Outside the tokens: a browser asks without one whether it may ask.
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }

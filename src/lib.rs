@@ -13,12 +13,14 @@
 pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod client;
+pub mod config;
 pub mod life;
 pub mod live;
 pub mod node;
 pub mod output;
 pub mod plan_file;
 pub mod server;
-pub mod settings;
 pub mod telemetry;
+pub mod token;
 pub mod tool_view;

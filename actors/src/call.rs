@@ -84,7 +84,8 @@ fn outcome_for_breaker(result: &Result<Value, ToolError>) -> CallOutcome {
         ErrorKind::InvalidInput
         | ErrorKind::Permanent
         | ErrorKind::Expression
-        | ErrorKind::Limit => CallOutcome::Ignored,
+        | ErrorKind::Limit
+        | ErrorKind::Interrupted => CallOutcome::Ignored,
         ErrorKind::Transient
         | ErrorKind::Timeout
         | ErrorKind::Unavailable

@@ -99,18 +99,12 @@ impl Follower {
         if position + 1 < piece.batch.records().len() {
             self.piece = Some((piece.clone(), position + 1));
         }
-        if self.run.plan.is_none()
-            && let Some(plan) = &piece.plan
-        {
-            self.run.attach_plan(plan.clone());
-        }
         self.run
-            .apply(&record)
+            .apply_with(&record, |_| piece.plan.clone())
             .map_err(|source| LoadError::Fold {
                 run: self.run.id,
                 source,
-            })
-            .map_err(ReadError::from)?;
+            })?;
         Ok(Some(record))
     }
 }

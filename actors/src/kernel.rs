@@ -8,7 +8,7 @@ use crane_core::ids::SHARD_COUNT;
 use crane_core::run::FoldError;
 use crane_core::{Epoch, Limits, Run, RunId, ShardId};
 use crane_store::{Fence, RunImage, RunStore, codec};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
 use crate::hub::Hub;
@@ -33,6 +33,10 @@ pub(crate) struct Kernel {
     pub(crate) pending: AtomicUsize,
     /// Set when the node is going down: no step starts any more.
     pub(crate) draining: AtomicBool,
+    /// Set when the patience with running steps is over as well: they are cut off.
+    pub(crate) interrupting: AtomicBool,
+    /// Ends that patience at once.
+    pub(crate) hurry: Notify,
     epochs: OnceLock<Box<[AtomicU64]>>,
 }
 
@@ -65,6 +69,8 @@ impl Kernel {
             metrics: RuntimeMetrics::new(),
             pending: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            interrupting: AtomicBool::new(false),
+            hurry: Notify::new(),
             epochs: OnceLock::new(),
         }
     }
@@ -100,6 +106,10 @@ impl Kernel {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_interrupting(&self) -> bool {
+        self.interrupting.load(Ordering::Acquire)
     }
 
     /// The run as its durable events make it.

@@ -46,6 +46,8 @@ pub(crate) enum RunMsg {
     Passivate,
     /// The node is going down: start no step, stop when none is running.
     Drain,
+    /// The node is going down and does not wait any longer: cut off what runs.
+    Interrupt,
     /// Tell how the run stands, once that is durable.
     Describe(oneshot::Sender<Run>),
     /// Panic, for tests of supervision.
@@ -125,6 +127,7 @@ struct Running {
     step: StepIndex,
     attempt: Attempt,
     cell: ActorCell,
+    since: tokio::time::Instant,
 }
 
 impl RunState {
@@ -189,6 +192,7 @@ impl Actor for RunActor {
                 return Ok(());
             }
             RunMsg::Drain => {}
+            RunMsg::Interrupt => state.interrupt(),
             RunMsg::Describe(describer) => state.describers.push(describer),
             #[cfg(test)]
             RunMsg::Panic => panic!("asked to panic"),

@@ -4,6 +4,7 @@ mod submitting;
 mod types;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crane_core::breaker::{self, Mode};
 use crane_core::ids::SHARD_COUNT;
 use crane_core::run::Input;
 use crane_core::tool::ToolError;
-use crane_core::{Run, RunId, RunStatus, Seq, ShardId};
+use crane_core::{Run, RunId, RunStatus, Seq, ShardId, limits};
 use crane_store::{Filter, Listing, Page};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
@@ -254,8 +255,10 @@ impl Runtime {
         }
     }
 
-    /// Goes down: admits nothing, starts no step, lets running steps finish for `grace`, then
-    /// stops every actor and closes the store. What is unfinished goes on at the next start.
+    /// Goes down: admits nothing, starts no step, lets running steps finish for `grace` and cuts
+    /// off what still runs then, stops every actor and closes the store. What is unfinished goes on
+    /// at the next start; a step that was cut off runs again (an at-most-once step fails with
+    /// `outcome_unknown`), and that counts neither as a failure nor as a crash.
     ///
     /// # Errors
     /// When the store cannot make its last writes durable.
@@ -266,14 +269,20 @@ impl Runtime {
             shard.send(ShardMsg::Drain(sender));
             answer.await
         });
-        if tokio::time::timeout(grace, futures_util::future::join_all(drained))
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                ?grace,
-                "steps were still running and are stopped; they count as lost"
-            );
+        let mut drained = pin!(futures_util::future::join_all(drained));
+        let in_time = tokio::select! {
+            _ = &mut drained => true,
+            () = tokio::time::sleep(grace) => false,
+            () = self.kernel.hurry.notified() => false,
+        };
+        if !in_time {
+            self.interrupt();
+            if tokio::time::timeout(limits::CUT_OFF, drained)
+                .await
+                .is_err()
+            {
+                tracing::warn!("steps could not be cut off; they count as lost");
+            }
         }
         let (sender, stopped) = oneshot::channel();
         if self.node.cast(NodeMsg::Stop(sender)).is_ok() {
@@ -282,6 +291,19 @@ impl Runtime {
         }
         self.keep_breakers().await?;
         self.kernel.store.close().await
+    }
+
+    /// Ends the grace of a [`Runtime::shutdown`] that is under way, or of the next one.
+    pub fn hurry(&self) {
+        self.kernel.hurry.notify_one();
+    }
+
+    fn interrupt(&self) {
+        tracing::warn!("steps are still running and are cut off; they run again at the next start");
+        self.kernel.interrupting.store(true, Ordering::Release);
+        for shard in self.shards.all() {
+            shard.send(ShardMsg::Interrupt);
+        }
     }
 
     /// Makes the breakers' counts durable; their changes are already.

@@ -69,6 +69,8 @@ pub(crate) enum ShardMsg {
     Poisoned(RunId),
     /// Let running steps finish, start none, answer when no run has an actor.
     Drain(oneshot::Sender<()>),
+    /// Cut off the steps that still run.
+    Interrupt,
     /// Panic, for tests of supervision.
     #[cfg(test)]
     Panic(Option<RunId>),
@@ -191,6 +193,7 @@ impl Actor for RunShard {
             ShardMsg::Restart(run) => state.restart(run),
             ShardMsg::Poisoned(run) => state.forget(run),
             ShardMsg::Drain(reply) => state.drain(reply),
+            ShardMsg::Interrupt => state.tell_active(|| RunMsg::Interrupt),
             #[cfg(test)]
             ShardMsg::Panic(None) => panic!("asked to panic"),
             #[cfg(test)]

@@ -77,6 +77,8 @@ pub const PAGE_RUNS: usize = 100;
 pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
 /// A wait at least this long stops the run's actor until its timer fires.
 pub const PASSIVATE_AFTER: Duration = Duration::from_secs(5);
+/// How long a node that goes down waits until the attempts it has cut off are journaled as such.
+pub const CUT_OFF: Duration = Duration::from_secs(2);
 /// Most calls that may wait for a permit of one tool.
 pub const TOOL_QUEUE: usize = 100_000;
 /// Most rows of one stateful tool.

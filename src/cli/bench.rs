@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::{FAILED, Failure};
-use super::{Data, session};
+use super::{ConfigFile, Data, session};
 use crate::bench::{self, Measured, Shape, probe};
 use crate::node::Node;
 use crate::output::{self, Table};
@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// How to print the figures; `json` is an object, or an array of them for several shapes
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     output: super::Shape,
+
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 /// See the module.
@@ -58,11 +61,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         (None, Some(temporary)) => temporary.path().to_owned(),
         (None, None) => return Err(Failure::failed("no directory to keep the runs in")),
     };
-    let data = Data { path };
+    let data = Data::at(path.clone(), arguments.config.clone());
     let measured = session::with_node(&data, async |node: &Node| {
         let measured = shapes(node, &arguments).await?;
-        let directory = data.path.clone();
-        let probed = tokio::task::spawn_blocking(move || probe::fdatasync(&directory)).await;
+        let probed = tokio::task::spawn_blocking(move || probe::fdatasync(&path)).await;
         let fdatasync = probed.map_err(std::io::Error::other).flatten();
         if arguments.output == super::Shape::Text {
             print_table(&measured)?;

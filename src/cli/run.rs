@@ -17,7 +17,6 @@ use super::{Data, Shape, request, session, watch};
 use crate::live::Live;
 use crate::node::{LOCAL_NAME, Node};
 use crate::output::{self, Table, one_line};
-use crate::settings::Settings;
 
 /// Runs that are followed at a time on resume; the others go on unseen until it is their turn.
 const FOLLOWED: usize = 64;
@@ -90,11 +89,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 /// A new run.
 async fn start(arguments: Arguments) -> Result<u8, Failure> {
-    let input = request::input(arguments.input_file.as_deref(), &arguments.inputs)?;
+    let data = &arguments.data;
+    let config = data.find()?;
+    let (file, values) = (arguments.input_file.as_deref(), &arguments.inputs);
+    let input = request::input(file, values, &config.limits)?;
     let labels = request::labels(&arguments.labels)?;
     let plan = match &arguments.plan {
         Some(path) => {
-            let (document, _) = request::read_plan(path, &Settings::from_environment()?)?;
+            let (document, _) = request::read_plan(path, &config)?;
             Some(document.value)
         }
         None => None,
@@ -106,10 +108,9 @@ async fn start(arguments: Arguments) -> Result<u8, Failure> {
         labels,
         ..Request::default()
     };
-    let data = &arguments.data;
     let accepted = Cell::new(None);
     let outcome = session::with_node(data, async |node: &Node| {
-        mention_others(node.runtime().unfinished_at_start(), data);
+        mention_others(node, data);
         let live = Mutex::new(Live::of_one());
         let submitted = node.runtime().submit(request, false).await;
         let id = submitted.map_err(request::refused)?.run.id;
@@ -128,17 +129,22 @@ async fn start(arguments: Arguments) -> Result<u8, Failure> {
     }
 }
 
-fn mention_others(count: usize, data: &Data) {
-    let runs = match count {
+fn mention_others(node: &Node, data: &Data) {
+    let runs = match node.runtime().unfinished_at_start() {
         0 => return,
         1 => "1 other unfinished run".to_owned(),
-        _ => format!("{count} other unfinished runs"),
+        count => format!("{count} other unfinished runs"),
     };
     output::note(&format!(
         "{} holds {runs}, left alone; to go on with them: crane run --resume{}",
-        data.path.display(),
+        path_of(node),
         data.option(),
     ));
+}
+
+fn path_of(node: &Node) -> String {
+    let path = node.data().unwrap_or(std::path::Path::new(""));
+    path.display().to_string()
 }
 
 fn say_resumable(what: &str, id: &str, data: &Data) {
@@ -157,7 +163,7 @@ async fn resume(id: Option<RunId>, arguments: &Arguments) -> Result<u8, Failure>
             None => all_unfinished(node).await?,
         };
         if unfinished.is_empty() {
-            output::note(&format!("{} holds no unfinished runs", data.path.display()));
+            output::note(&format!("{} holds no unfinished runs", path_of(node)));
         }
         follow_all(node, unfinished).await
     })

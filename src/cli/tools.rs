@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::failure::{FAILED, Failure};
 use super::{Data, Format, Shape, session};
+use crate::config::Config;
 use crate::node::{self, Node};
 use crate::output::{self, Table};
-use crate::settings::Settings;
 use crate::tool_view;
 
 /// List, show and try tools, and force their breakers
@@ -104,10 +104,10 @@ pub(super) async fn run(command: Command) -> Result<u8, Failure> {
 /// The tools as they stand in the data; without data, as they are on a new node.
 async fn views(data: &Data) -> Result<Vec<ToolView>, Failure> {
     let look = async |node: &Node| Ok(node.runtime().tools());
-    if data.path.exists() {
+    if data.find()?.node.data.exists() {
         session::with_node(data, look).await
     } else {
-        session::without_data(look).await
+        session::without_data(data, look).await
     }
 }
 
@@ -215,16 +215,17 @@ async fn call(arguments: Call) -> Result<u8, Failure> {
     let Call {
         name, input, data, ..
     } = arguments;
+    let config = data.find()?;
     let try_it = async |node: &Node| {
         let tried = node.runtime().try_tool(&name, input).await;
         tried.ok_or_else(|| not_found(&name, &node.runtime().tools()))
     };
     // Trying a calculator leaves no data directory behind.
-    let needs_data = data.path.exists() || is_stateful(&name)?;
+    let needs_data = config.node.data.exists() || is_stateful(&name, &config)?;
     let tried = if needs_data {
         session::with_node(&data, try_it).await?
     } else {
-        session::without_data(try_it).await?
+        session::without_data(&data, try_it).await?
     };
     let code = if tried.result.is_ok() { 0 } else { FAILED };
     match (arguments.output, &tried.result) {
@@ -237,8 +238,8 @@ async fn call(arguments: Call) -> Result<u8, Failure> {
     Ok(code)
 }
 
-fn is_stateful(name: &str) -> Result<bool, Failure> {
-    let catalog = node::catalog(Settings::from_environment()?.tools)?;
+fn is_stateful(name: &str, config: &Config) -> Result<bool, Failure> {
+    let catalog = node::catalog(config.tools.clone())?;
     let spec = catalog.specs().find(|spec| spec.name.as_str() == name);
     Ok(spec.is_some_and(|spec| spec.stateful))
 }

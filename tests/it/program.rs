@@ -89,14 +89,7 @@ impl Home {
 
     /// Starts the program in the background.
     pub(crate) fn start(&self, line: &str) -> Running {
-        let mut child = self
-            .command(line.split_whitespace())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { child, stderr }
+        Running::spawn(self.command(line.split_whitespace()))
     }
 }
 
@@ -116,6 +109,21 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Starts a command whose output is read here.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
+    }
+
     /// Reads standard error up to the first line that contains `text`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
@@ -135,8 +143,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for the end; standard error is what was not read before.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crane_core::run::view::Rounds;
-use crane_core::{Event, Plan, Record, RunId, Seq, limits};
+use crane_core::{Plan, Record, RunId, Seq, limits};
 use crane_store::{RunImage, codec};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -205,12 +205,7 @@ impl Tail {
         self.seen = record.seq;
         self.ended = record.event.is_terminal();
         self.rounds.of(record);
-        let source = match &record.event {
-            Event::RunAccepted(accepted) => accepted.plan.as_ref(),
-            Event::RunPlanned { plan } => Some(plan),
-            _ => None,
-        };
-        if let Some(source) = source {
+        if let Some(source) = record.event.plan() {
             self.plan = self.kernel.plans.load(source);
         }
     }

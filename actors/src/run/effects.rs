@@ -38,6 +38,7 @@ impl RunState {
             return Err("a step is to start, but the run has no plan".into());
         };
         let (step, attempt) = (start.step, start.attempt);
+        let since = tokio::time::Instant::now();
         let args = Box::new(StepState {
             kernel: self.kernel.clone(),
             gate: self.kernel.tools.gate(start.tool.as_str()).cloned(),
@@ -45,7 +46,7 @@ impl RunState {
             step: plan.steps[step.position()].id.clone(),
             start,
             trace_id: self.run.accepted.as_ref().and_then(|a| a.trace_id.clone()),
-            scheduled: tokio::time::Instant::now(),
+            scheduled: since,
             report: None,
         });
         let (actor, _) =
@@ -57,9 +58,20 @@ impl RunState {
                 step,
                 attempt,
                 cell,
+                since,
             },
         );
+        if self.kernel.is_interrupting() {
+            self.interrupt();
+        }
         Ok(())
+    }
+
+    /// Kills the actors of all attempts; their terminations report the interruption.
+    pub(super) fn interrupt(&self) {
+        for running in self.steps.values() {
+            running.cell.kill();
+        }
     }
 
     /// Kills the actor of an attempt; its termination reports the abort.
@@ -135,30 +147,19 @@ impl RunState {
                     trace_id = self.trace_id(), "attempt was lost in a crash"
                 );
             }
-            Event::RunAccepted(_)
-            | Event::RunPlanned { .. }
-            | Event::RunStarted
-            | Event::StepStarted { .. }
-            | Event::StepSkipped { .. }
-            | Event::StepCancelled { .. }
-            | Event::RunCancelRequested
-            | Event::RunReopened { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled => {}
+            // The others say what was asked for or is about to happen.
+            _ => {}
         }
     }
 
     fn gate_of(&self, step: StepIndex) -> Option<&Arc<crate::gate::Gate>> {
-        let step = self.run.plan.as_ref()?.steps.get(step.position())?;
+        let step = self.run.definition(step)?;
         self.kernel.tools.gate(step.tool.as_str())
     }
 
     fn step_name(&self, step: StepIndex) -> &str {
         self.run
-            .plan
-            .as_ref()
-            .and_then(|plan| plan.steps.get(step.position()))
+            .definition(step)
             .map_or("?", |step| step.id.as_str())
     }
 

@@ -142,9 +142,9 @@ impl RunState {
         let Some(running) = self.steps.remove(&actor) else {
             return;
         };
-        let report = report.unwrap_or(Report {
-            outcome: Outcome::Aborted,
-            duration_us: 0,
+        let report = report.unwrap_or_else(|| Report {
+            outcome: self.cut_off(),
+            duration_us: u64::try_from(running.since.elapsed().as_micros()).unwrap_or(u64::MAX),
         });
         self.queue.push_back(Queued::silent(Input::StepReported {
             step: running.step,
@@ -152,6 +152,14 @@ impl RunState {
             outcome: report.outcome,
             duration_us: report.duration_us,
         }));
+    }
+
+    /// The outcome of an attempt that ended without one.
+    fn cut_off(&self) -> Outcome {
+        match self.kernel.is_interrupting() {
+            true => Outcome::Interrupted,
+            false => Outcome::Aborted,
+        }
     }
 
     /// Answers those who want to know how the run stands, if that is durable.

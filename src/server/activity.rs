@@ -1,0 +1,258 @@
+//! What a connection waits for, and for how long it may.
+//!
+//! ```text
+//!   accepted ──> Head ──────> Node ──────────> Idle ──> Head ...
+//!                 │ head read  ^  │ answer sent   next byte
+//!                 └──> Body ───┘  └ blocked: the client takes nothing of what is ready
+//! ```
+//!
+//! The connection notes its changes here, without locks; one sweep over all connections cuts those
+//! whose client takes too long. So a request costs no timer. While the connection waits for the
+//! node, as an event stream does nearly always, nothing is counted.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a client may take, for what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) head: Duration,
+    pub(super) body: Duration,
+    /// Bytes of a body that earn a second more.
+    pub(super) body_rate: u64,
+    pub(super) write: Duration,
+    pub(super) idle: Duration,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// The client, for a handshake or the rest of a head.
+    Head,
+    /// The client, for the rest of a body.
+    Body,
+    /// The node, for an answer.
+    Node,
+    /// The client, for anything.
+    Idle,
+}
+
+/// See the module. Shared by a connection and the sweep.
+#[derive(Debug)]
+pub(super) struct Activity {
+    start: Instant,
+    phase: AtomicU8,
+    /// When the phase began, in milliseconds; written before the phase, so that a phase is never
+    /// seen with the beginning of an earlier one.
+    since: AtomicU64,
+    /// Bytes of the present body.
+    received: AtomicU64,
+    /// When a write found the client's window full, in milliseconds; 0 when none did.
+    blocked: AtomicU64,
+    /// Whether the client has said that nothing more comes.
+    ended: AtomicBool,
+}
+
+impl Activity {
+    /// Of a connection that was just accepted. `start` is when the server started, the same for
+    /// all of its connections.
+    pub(super) fn new(start: Instant) -> Self {
+        let activity = Self {
+            start,
+            phase: AtomicU8::new(Phase::Head as u8),
+            since: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        };
+        activity.enter(Phase::Head);
+        activity
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.start.elapsed())
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Head,
+            1 => Phase::Body,
+            2 => Phase::Node,
+            _ => Phase::Idle,
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        if phase != Phase::Node {
+            self.since.store(self.now(), Ordering::Relaxed);
+        }
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// A head was read; `has_body` when something of the request is still to come.
+    pub(super) fn request(&self, has_body: bool) {
+        if has_body {
+            self.received.store(0, Ordering::Relaxed);
+            self.enter(Phase::Body);
+        } else {
+            self.enter(Phase::Node);
+        }
+    }
+
+    /// Bytes of the body have come.
+    pub(super) fn received_body(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The body has come, or nobody wants the rest of it.
+    pub(super) fn body_done(&self) {
+        if self.phase() == Phase::Body {
+            self.enter(Phase::Node);
+        }
+    }
+
+    /// The answer has been handed over.
+    pub(super) fn answered(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    /// Bytes were read; 0 is the end.
+    pub(super) fn read(&self, bytes: usize) {
+        if bytes == 0 {
+            self.ended.store(true, Ordering::Relaxed);
+        } else if self.phase() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Whether the client has said that nothing more comes.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// A write did, or did not, get on.
+    pub(super) fn wrote(&self, gets_on: bool) {
+        let is_blocked = self.blocked.load(Ordering::Relaxed) != 0;
+        match (gets_on, is_blocked) {
+            (true, true) => self.blocked.store(0, Ordering::Relaxed),
+            (false, false) => self.blocked.store(self.now().max(1), Ordering::Relaxed),
+            (true, false) | (false, true) => {}
+        }
+    }
+
+    /// Whether the client has taken longer than it may.
+    pub(super) fn is_overdue(&self, patience: &Patience) -> bool {
+        let now = self.now();
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        if blocked != 0 && now.saturating_sub(blocked) > millis(patience.write) {
+            return true;
+        }
+        let allowed = match self.phase() {
+            Phase::Head => patience.head,
+            Phase::Body => {
+                let received = self.received.load(Ordering::Relaxed);
+                let earned = received.saturating_mul(1_000) / patience.body_rate.max(1);
+                patience.body + Duration::from_millis(earned)
+            }
+            Phase::Idle => patience.idle,
+            Phase::Node => return false,
+        };
+        let since = self.since.load(Ordering::Relaxed);
+        now.saturating_sub(since) > millis(allowed)
+    }
+
+    /// Since when it waits for its client, in milliseconds; `None` while it waits for the node.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        let phase = self.phase();
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        match (phase, blocked) {
+            (Phase::Node, 0) => None,
+            (Phase::Node, blocked) => Some(blocked),
+            (Phase::Head | Phase::Body | Phase::Idle, _) => {
+                Some(self.since.load(Ordering::Relaxed))
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(1),
+        body: Duration::from_secs(2),
+        body_rate: 100,
+        write: Duration::from_secs(3),
+        idle: Duration::from_secs(10),
+    };
+
+    async fn overdue_after(activity: &Activity, millis: u64) -> bool {
+        tokio::time::advance(Duration::from_millis(millis)).await;
+        activity.is_overdue(&PATIENCE)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_an_idle_client_and_a_body_have_their_own_time() {
+        let activity = Activity::new(Instant::now());
+        assert!(!overdue_after(&activity, 1_000).await);
+        assert!(overdue_after(&activity, 1).await, "a head");
+        activity.request(true);
+        assert!(!overdue_after(&activity, 2_000).await);
+        activity.received_body(50);
+        assert!(
+            !overdue_after(&activity, 500).await,
+            "50 bytes earn half a second"
+        );
+        assert!(overdue_after(&activity, 1).await, "a body");
+        activity.body_done();
+        assert!(
+            !overdue_after(&activity, 1_000_000).await,
+            "the node's own time"
+        );
+        activity.answered();
+        assert!(!overdue_after(&activity, 10_000).await);
+        assert!(overdue_after(&activity, 1).await, "idle");
+        activity.read(1);
+        assert!(
+            !overdue_after(&activity, 1_000).await,
+            "a new head has its own time"
+        );
+        assert!(overdue_after(&activity, 1).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_wait_for_ever_but_its_reader_may_not() {
+        let activity = Activity::new(Instant::now());
+        activity.request(false);
+        activity.wrote(true);
+        assert!(!overdue_after(&activity, 86_400_000).await);
+        assert_eq!(activity.waits_since(), None);
+        activity.wrote(false);
+        assert!(!overdue_after(&activity, 3_000).await);
+        activity.wrote(true);
+        activity.wrote(false);
+        assert!(
+            !overdue_after(&activity, 3_000).await,
+            "it got on in between"
+        );
+        assert!(overdue_after(&activity, 1).await);
+        assert!(activity.waits_since().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_ends_late_does_not_touch_the_next_phase() {
+        let activity = Activity::new(Instant::now());
+        activity.request(true);
+        activity.answered();
+        activity.body_done();
+        assert_eq!(activity.phase(), Phase::Idle);
+    }
+}
