@@ -26,6 +26,8 @@ mod models;
 mod openapi;
 mod query;
 mod runs;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod trace;
 
