@@ -22,10 +22,14 @@ mod events;
 mod fallback;
 mod guard;
 mod health;
+mod measure;
+mod metrics;
 mod models;
 mod openapi;
+mod operate;
 mod query;
 mod runs;
+mod supervision;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -45,6 +49,7 @@ use crate::node::Node;
 use auth::AuthLayer;
 use deadline::DeadlineLayer;
 pub use error::{ApiError, ErrorType};
+use measure::Measured;
 
 /// Where the API lives.
 pub const BASE: &str = "/api/v1";
@@ -100,19 +105,23 @@ impl std::ops::Deref for Api {
 
 /// Everything that the node answers over HTTP.
 pub fn router(api: Api) -> Router {
-    events::describe();
     let v1 = OpenApiRouter::new()
         .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(supervision::routes())
+        .merge(operate::routes())
         .merge(runs::routes())
         .merge(events::routes())
         .merge(tools::routes())
         .merge(openapi::routes())
         .merge(docs::routes());
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
+        .merge(metrics::root_routes())
         .nest(BASE, v1)
         .merge(docs::root_routes())
         .split_for_parts();
     let known = query::Known::of(&document);
+    let measured = Measured::of(&document);
     match openapi::text(&document, &api, !api.config.tokens.is_empty()) {
         Ok(text) => drop(api.0.document.set(text)),
         Err(error) => tracing::error!(%error, "the OpenAPI document cannot be written"),
@@ -129,11 +138,12 @@ pub fn router(api: Api) -> Router {
             AuthLayer::new(api.config.tokens.clone()),
         ))
         .layer(middleware::from_fn(guard::guard))
-        // Metrics belong here: they see what became of every request, panics included.
         .with_state(api);
-    match cors {
+    let router = match cors {
         // Outside the tokens: a browser asks without one whether it may ask.
         Some(cors) => router.layer(cors),
         None => router,
-    }
+    };
+    // The outermost: it sees what became of every request, panics and refusals included.
+    router.layer(middleware::from_fn_with_state(measured, measure::measure))
 }

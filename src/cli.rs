@@ -21,6 +21,7 @@ mod failure;
 mod interrupt;
 mod place;
 mod plan;
+mod remote;
 mod request;
 mod run;
 mod runs;
@@ -33,6 +34,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{output, telemetry};
 use failure::Failure;
@@ -85,7 +88,7 @@ enum Command {
     /// Check and show the configuration, make tokens
     #[command(subcommand)]
     Config(config::Command),
-    /// Measure throughput and latency on this machine
+    /// Measure throughput and latency, in process or of a server
     Bench(bench::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
@@ -111,6 +114,11 @@ enum Shape {
     Text,
     /// For programs
     Json,
+}
+
+/// What is printed as JSON, as the text that a server sends.
+fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Failure> {
+    Ok(to_raw_value(value).map_err(std::io::Error::from)?)
 }
 
 /// Carries out a command line (the program's name first) and says how it went.
@@ -159,14 +167,26 @@ fn carry_out(cli: Cli) -> Result<u8, Failure> {
         Command::Plan(command) => plan::run(&command),
         Command::Config(command) => config::run(&command, cli.log.as_deref()),
         Command::Check(arguments) => check::run(&arguments),
-        Command::Bench(arguments) => block_on(bench::run(arguments)),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
 
 /// Runs a command that needs a node.
 fn block_on(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    run_on(&mut tokio::runtime::Builder::new_multi_thread(), command)
+}
+
+/// Runs a command on this thread alone.
+fn block_on_one_thread(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    run_on(&mut tokio::runtime::Builder::new_current_thread(), command)
+}
+
+fn run_on(
+    threads: &mut tokio::runtime::Builder,
+    command: impl Future<Output = Result<u8, Failure>>,
+) -> Result<u8, Failure> {
+    let runtime = threads
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads from the system: {error}")))?;

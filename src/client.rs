@@ -14,6 +14,7 @@ mod connection;
 mod error;
 mod events;
 mod follow;
+mod lane;
 mod outage;
 mod query;
 mod runs;
@@ -34,6 +35,7 @@ pub use connection::{Connection, Unanswered};
 pub use error::{Error, Refusal};
 pub use events::{Events, Text};
 pub use follow::Follower;
+pub use lane::Lane;
 pub use runs::{Head, Listing, Message, RemoteRun, status};
 pub use target::{Target, Token};
 

@@ -50,6 +50,10 @@ use tls::Tls;
 const BACKLOG: u32 = 4_096;
 /// How long connections may take to end when the node closes.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How long a client is left alone although others wait for a place.
+const GRACE: Duration = Duration::from_millis(100);
+/// How often it is looked whether a place can be made for one that waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Pause after the first failure to accept for want of something; it doubles up to a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -145,8 +149,23 @@ struct Connections {
     server: Server,
     start: Instant,
     tasks: JoinSet<()>,
-    open: HashMap<Id, (Arc<Activity>, AbortHandle)>,
+    open: HashMap<Id, Open>,
+    /// How many may be open at present.
+    places: usize,
+    /// How many were ever opened.
+    opened: u64,
+    /// Accepted when every place was taken.
+    waiting: Option<(TcpStream, SocketAddr)>,
     sweep: Interval,
+}
+
+/// A connection that has a place.
+#[derive(Debug)]
+struct Open {
+    /// Its place in the order in which they were accepted.
+    number: u64,
+    activity: Arc<Activity>,
+    task: AbortHandle,
 }
 
 impl Connections {
@@ -154,10 +173,13 @@ impl Connections {
         let mut sweep = interval(sweep_every(&server.patience));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            places: server.places,
             server,
             start: Instant::now(),
             tasks: JoinSet::new(),
             open: HashMap::new(),
+            opened: 0,
+            waiting: None,
             sweep,
         }
     }
@@ -166,19 +188,16 @@ impl Connections {
     async fn accept(&mut self, listener: &TcpListener) {
         let mut pause = PAUSE;
         loop {
-            self.make_room();
-            let has_room = self.open.len() < self.server.places;
+            self.seat();
             tokio::select! {
-                accepted = listener.accept(), if has_room => match accepted {
-                    Ok((stream, peer)) => {
+                accepted = listener.accept(), if self.waiting.is_none() => match accepted {
+                    Ok(accepted) => {
                         pause = PAUSE;
-                        self.add(stream, peer);
+                        self.waiting = Some(accepted);
                     }
                     Err(error) if concerns_one(&error) => {}
                     Err(error) => {
-                        tracing::warn!(%error, ?pause, open = self.open.len(),
-                            "cannot accept a connection");
-                        self.evict();
+                        self.shrink(&error);
                         tokio::time::sleep(pause).await;
                         pause = (2 * pause).min(Duration::from_secs(1));
                     }
@@ -187,45 +206,76 @@ impl Connections {
                     let id = ended.as_ref().map_or_else(|error| error.id(), |(id, ())| *id);
                     self.open.remove(&id);
                 }
+                // With the grace over, somebody may have to go.
+                () = tokio::time::sleep(LOOK_AGAIN), if self.waiting.is_some() => {}
                 // Without connections nothing ticks.
-                _ = self.sweep.tick(), if !self.open.is_empty() => self.cut_overdue(),
+                _ = self.sweep.tick(), if !self.open.is_empty() => {
+                    self.cut_overdue();
+                    self.grow();
+                }
             }
         }
     }
 
-    fn add(&mut self, stream: TcpStream, peer: SocketAddr) {
+    /// Gives a place to the connection that waits for one, if one is free or can be made so.
+    fn seat(&mut self) {
+        if self.waiting.is_none() || (self.is_full() && !self.evict()) {
+            return;
+        }
+        let Some((stream, peer)) = self.waiting.take() else {
+            return;
+        };
         let activity = Arc::new(Activity::new(self.start));
         let shared = Arc::clone(&self.server.shared);
         let driven = connection::drive(stream, peer, shared, Arc::clone(&activity));
         let task = self.tasks.spawn(driven);
-        self.open.insert(task.id(), (activity, task));
+        self.opened += 1;
+        let open = Open {
+            number: self.opened,
+            activity,
+            task,
+        };
+        self.open.insert(open.task.id(), open);
     }
 
-    fn make_room(&mut self) {
-        if self.open.len() >= self.server.places {
-            self.evict();
-        }
+    fn is_full(&self) -> bool {
+        self.open.len() >= self.places
+    }
+
+    /// The system has no room for what is open already: from now on fewer connections make do.
+    fn shrink(&mut self, error: &io::Error) {
+        let open = self.open.len();
+        tracing::warn!(%error, open, "cannot accept a connection");
+        // A few less, so that the node's own files find room as well.
+        self.places = (open - open / 8).saturating_sub(1).max(1);
+        while self.open.len() > self.places && self.evict() {}
+    }
+
+    /// Want of room may pass.
+    fn grow(&mut self) {
+        self.places = (self.places + 1 + self.places / 16).min(self.server.places);
     }
 
     /// Cuts the connection that has waited for its client longest, if any does.
-    fn evict(&mut self) {
-        let waiting = self
-            .open
-            .iter()
-            .filter_map(|(id, (activity, _))| Some((activity.waits_since()?, *id)));
-        if let Some((_, id)) = waiting.min_by_key(|(since, _)| *since)
-            && let Some((_, task)) = self.open.remove(&id)
-        {
-            task.abort();
+    fn evict(&mut self) -> bool {
+        let waiting = self.open.iter().filter_map(|(id, open)| {
+            // Of those that began in the same millisecond, the one that was accepted first.
+            Some(((open.activity.waits_since(GRACE)?, open.number), *id))
+        });
+        let longest = waiting.min_by_key(|(since, _)| *since);
+        let evicted = longest.and_then(|(_, id)| self.open.remove(&id));
+        if let Some(open) = &evicted {
+            open.task.abort();
         }
+        evicted.is_some()
     }
 
     fn cut_overdue(&mut self) {
         let patience = self.server.patience;
-        self.open.retain(|_, (activity, task)| {
-            let overdue = activity.is_overdue(&patience);
+        self.open.retain(|_, open| {
+            let overdue = open.activity.is_overdue(&patience);
             if overdue {
-                task.abort();
+                open.task.abort();
             }
             !overdue
         });

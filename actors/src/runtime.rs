@@ -1,5 +1,6 @@
 //! The typed handle of a node's supervision tree; it hides the actors from callers.
 
+mod observing;
 mod submitting;
 mod types;
 
@@ -15,12 +16,15 @@ use crane_core::run::Input;
 use crane_core::tool::ToolError;
 use crane_core::{Run, RunId, RunStatus, Seq, ShardId, limits};
 use crane_store::{Filter, Listing, Page};
-use ractor::{Actor, ActorRef};
+use ractor::Actor;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use crate::follow::{Follower, Tail};
 use crate::kernel::Kernel;
+use crate::mailbox::Mailbox;
+use crate::metrics::ActorKind;
+use crate::probe::Prober;
 use crate::registry::Registry;
 use crate::run::{Queued, Reply};
 use crate::shard::ShardMsg;
@@ -39,9 +43,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Runtime {
     kernel: Arc<Kernel>,
     shards: Arc<Shards>,
-    node: ActorRef<NodeMsg>,
+    node: Mailbox<NodeMsg>,
+    prober: Arc<Prober>,
     fatal: watch::Receiver<Option<Arc<str>>>,
     unfinished: usize,
+    started: tokio::time::Instant,
 }
 
 impl Runtime {
@@ -57,6 +63,7 @@ impl Runtime {
             options.limits,
             registry,
             options.planner,
+            options.shards.max(1),
         ));
         let all = (0..SHARD_COUNT).map(ShardId).collect();
         kernel.own(&kernel.store.acquire(all).await?);
@@ -82,12 +89,15 @@ impl Runtime {
         start
             .await
             .map_err(|_| StartError::Actors("a child failed to start".to_owned()))?;
+        let node = Mailbox::new(node, &kernel.metrics.kind(ActorKind::Node).depth);
         Ok(Self {
             kernel,
             shards,
             node,
+            prober: Arc::default(),
             fatal,
             unfinished: count,
+            started: tokio::time::Instant::now(),
         })
     }
 
@@ -251,6 +261,8 @@ impl Runtime {
             .map(|reason| reason.clone());
         match seen {
             Ok(Some(reason)) => reason,
+            // It was told to.
+            _ if self.kernel.is_draining() => std::future::pending().await,
             _ => "the node's supervisor has ended".into(),
         }
     }
@@ -285,10 +297,9 @@ impl Runtime {
             }
         }
         let (sender, stopped) = oneshot::channel();
-        if self.node.cast(NodeMsg::Stop(sender)).is_ok() {
-            // A tree that is gone already needs no stopping.
-            let _ = stopped.await;
-        }
+        self.node.send(NodeMsg::Stop(sender));
+        // A tree that is gone already needs no stopping.
+        let _ = stopped.await;
         self.keep_breakers().await?;
         self.kernel.store.close().await
     }

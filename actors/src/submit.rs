@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::kernel::Kernel;
-use crate::run::check_planned;
+use crate::planner;
 
 /// A run message: a goal in words or a plan.
 #[derive(Clone, Debug, Default)]
@@ -137,13 +137,7 @@ pub(crate) async fn check(kernel: &Kernel, request: Request) -> Result<Checked, 
         return Err(SubmitError::Invalid(findings));
     }
     let planned = match &prompt {
-        Some(prompt) if kernel.planner.is_local() => {
-            let made = kernel.planner.plan(prompt).await;
-            Some(
-                made.and_then(|source| check_planned(kernel, &source))
-                    .map_err(Arc::from),
-            )
-        }
+        Some(prompt) if kernel.planner.is_local() => Some(planner::plan(kernel, prompt).await),
         _ => None,
     };
     let accepted = Accepted {

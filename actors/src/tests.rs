@@ -10,6 +10,7 @@
 mod admission;
 mod changes;
 mod following;
+mod operating;
 mod supervision;
 mod tools;
 
@@ -193,6 +194,10 @@ impl Planner for NoPlanner {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn kind(&self) -> &'static str {
+        "none"
     }
 }
 

@@ -128,6 +128,14 @@ impl StepStatus {
             Self::Cancelled => "cancelled",
         }
     }
+
+    /// Whether a step with this status has ended, for this round at least.
+    pub fn is_ended(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
+            Self::Pending | Self::Running | Self::Waiting => false,
+        }
+    }
 }
 
 /// Where a run stands; [`RunStatus`] is derived from it and the steps.

@@ -25,8 +25,6 @@ use utoipa_axum::routes;
 use super::answer::{self, Named};
 use super::{Api, ApiError, models};
 
-pub(super) use stream::describe;
-
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(events))
 }

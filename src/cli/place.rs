@@ -44,6 +44,11 @@ impl Data {
         Self { directory, config }
     }
 
+    /// Whether a directory was named.
+    pub(super) fn is_given(&self) -> bool {
+        self.directory.is_some()
+    }
+
     /// The configuration that holds there, with the directory as its `node.data`.
     pub(super) fn find(&self) -> Result<Config, Failure> {
         Ok(self.load(Vec::new(), Purpose::Work)?.config)
@@ -122,7 +127,7 @@ impl Service {
 }
 
 /// As a shell reads it.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
     if !path.is_empty() && path.chars().all(is_plain) {

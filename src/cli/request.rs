@@ -130,7 +130,8 @@ pub(super) fn refused(error: SubmitError) -> Failure {
     }
 }
 
-fn finding(finding: &Finding) -> String {
+/// A finding as a line.
+pub(super) fn finding(finding: &Finding) -> String {
     match finding.path.as_str() {
         "" => finding.message.clone(),
         path => format!("{path}: {}", finding.message),
@@ -138,7 +139,7 @@ fn finding(finding: &Finding) -> String {
 }
 
 /// Several errors, one a line; the first one gets its mark from [`Failure::message`].
-fn errors(lines: impl Iterator<Item = String>) -> String {
+pub(super) fn errors(lines: impl Iterator<Item = String>) -> String {
     lines.collect::<Vec<_>>().join("\nerror: ")
 }
 

@@ -29,14 +29,14 @@ use crate::life::{Life, Phase};
 use crate::node::Node;
 use crate::server::tls::Tls;
 use crate::server::{self, Server, systemd};
-use crate::{output, telemetry};
+use crate::{metrics, output, telemetry};
 
 /// Start a node: HTTP API and metrics
 #[derive(Debug, Args)]
 #[command(
     after_help = "Stop it with Ctrl-C or SIGTERM: running steps may end first (again: at once). \
     Exit codes: 0 stopped, 1 it could not start, 2 its configuration is refused, 70 the store \
-    failed"
+    failed, 130 stopped at once"
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -56,6 +56,8 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
         .map_err(|error| cannot_listen(config.api.listen, &error))?;
     let address = bound.address()?;
     warn(&loaded);
+    // Before the node, which looks up its handles when it is opened.
+    metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
     let node = tokio::select! {
         node = Node::open(config, Restore::All) => node?,
         // Nothing was accepted yet, and recovery may be cut off anywhere.
@@ -178,5 +180,9 @@ async fn reload(tls: Option<Tls>) {
 
 /// Tells the service manager that the node is well, as long as it is.
 async fn watch(node: &Node) {
-    systemd::watch(async || node.runtime().counts().await.is_ok()).await;
+    systemd::watch(async || {
+        let probed = node.runtime().probe().await;
+        probed.shards.is_fine() && probed.journal.is_fine()
+    })
+    .await;
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::Client;
 use super::connection::Connection;
@@ -37,7 +37,9 @@ const PATIENCE: Patience = Patience {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
-    /// Below the base, with the query.
+    /// What the path is below.
+    base: &'static str,
+    /// With the query.
     pub(super) path: String,
     pub(super) accept: &'static str,
     /// JSON.
@@ -60,6 +62,7 @@ impl Call {
     fn new(method: Method, path: impl Into<String>, repeatable: bool) -> Self {
         Self {
             method,
+            base: crate::api::BASE,
             path: path.into(),
             accept: "application/json",
             body: None,
@@ -72,6 +75,15 @@ impl Call {
     /// Reads.
     pub(super) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path, true)
+    }
+
+    /// Reads the metrics, which are beside the API.
+    pub(super) fn metrics() -> Self {
+        Self {
+            base: "",
+            accept: "text/plain",
+            ..Self::get("/metrics")
+        }
     }
 
     /// Changes something.
@@ -197,20 +209,33 @@ impl Client {
     pub(super) async fn collect(&self, mut body: Incoming) -> Result<Bytes, Error> {
         let target = &self.0.target;
         let mut whole = BytesMut::new();
-        loop {
-            let frame = tokio::time::timeout(ANSWER, body.frame());
-            match frame.await.map_err(|_| self.timed_out())? {
-                None => return Ok(whole.freeze()),
-                Some(Err(error)) => return Err(Error::on_the_wire(target, &error)),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        whole.extend_from_slice(&data);
-                    }
-                }
+        while let Some(data) = self.data(&mut body).await? {
+            if whole.is_empty() && body.is_end_stream() {
+                // Most answers come in one piece, which need not be copied.
+                return Ok(data);
             }
+            whole.extend_from_slice(&data);
             if whole.len() > ANSWER_BYTES {
                 let reason = format!("it is longer than {ANSWER_BYTES} bytes");
                 return Err(Error::strange(target, reason));
+            }
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The next piece of a body; `None` at its end.
+    async fn data(&self, body: &mut Incoming) -> Result<Option<Bytes>, Error> {
+        loop {
+            let frame = tokio::time::timeout(ANSWER, body.frame()).await;
+            match frame.map_err(|_| self.timed_out())? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(Error::on_the_wire(&self.0.target, &error)),
+                Some(Ok(frame)) => {
+                    // What is no data are trailers.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
             }
         }
     }
@@ -218,7 +243,7 @@ impl Client {
     /// The request as it goes on the wire.
     pub(super) fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Error> {
         let target = &self.0.target;
-        let path = format!("{}{}{}", target.prefix, crate::api::BASE, call.path);
+        let path = format!("{}{}{}", target.prefix, call.base, call.path);
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(path)

@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// The server's certificate is not trusted.
     #[error(
-        "{server} is not trusted: {reason}; name the file of its certificate authority with --ca-cert"
+        "{server} is not trusted: {reason} (--ca-cert names a file with the authority to trust)"
     )]
     Untrusted {
         /// The server.
@@ -64,7 +64,9 @@ pub enum Error {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// An answer that no node gives.
-    #[error("the answer of {server} is not understood: {reason}; is a crane node serving there?")]
+    #[error(
+        "the answer of {server} is not understood: {reason}; is it a crane node of this version?"
+    )]
     Strange {
         /// The server.
         server: String,
@@ -124,13 +126,13 @@ impl Refusal {
             details: Details::default(),
         });
         let finding = |wrong: Wrong| Finding {
-            path: wrong.path,
-            message: wrong.message,
+            path: harmless(&wrong.path),
+            message: harmless(&wrong.message),
         };
         Self {
             status,
             error_type: form.error_type,
-            detail: form.detail,
+            detail: harmless(&form.detail),
             findings: form.details.errors.into_iter().map(finding).collect(),
             retry_after,
         }
@@ -184,16 +186,21 @@ impl Error {
     /// What became of a request on the wire. What does not parse came from somebody who is no node.
     pub(super) fn on_the_wire(target: &Target, error: &hyper::Error) -> Self {
         if error.is_parse() {
-            let hint = if target.tls { "" } else { ", or is it https?" };
-            return Self::strange(target, format!("it is no HTTP/1.1 ({error}){hint}"));
+            let hint = if target.tls { "" } else { ", perhaps https" };
+            return Self::strange(target, format!("it is no HTTP/1.1{hint} ({error})"));
         }
-        let reason = if error.is_incomplete_message() {
-            "it ended before the answer had come".to_owned()
-        } else {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            cause.unwrap_or_else(|| error.to_string())
+        let cause = std::error::Error::source(error);
+        let ended = |cause: &(dyn std::error::Error + 'static)| {
+            let cause = cause.downcast_ref::<io::Error>();
+            cause.is_some_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof)
         };
-        Self::broken(target, lower(&reason))
+        let reason = match cause {
+            _ if error.is_incomplete_message() => "the server ended it".to_owned(),
+            Some(cause) if ended(cause) => "the server ended it".to_owned(),
+            Some(cause) => lower(&cause.to_string()),
+            None => lower(&error.to_string()),
+        };
+        Self::broken(target, reason)
     }
 
     /// Whether the same request may do better a moment later, if it may be repeated at all.
@@ -216,6 +223,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// What a server says must not move the cursor of whoever looks at it.
+fn harmless(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// Messages of the system begin with a capital.
@@ -260,6 +272,16 @@ mod tests {
         let body = r#"{"error_type":"conflict","detail":"no","details":{"run_id":"x"}}"#;
         assert_eq!(read(409, body).to_string(), "the server answered 409: no");
         assert!(read(401, "").to_string().contains("CRANE_TOKEN"));
+    }
+
+    #[test]
+    fn a_server_cannot_write_on_the_terminal_with_its_errors() {
+        let body = r#"{"error_type":"conflict","detail":"a\u001b[2J\nb","details":{"errors":[
+            {"path":"p\u0007","message":"\u001b]0;x"}]}}"#;
+        let refusal = read(409, body);
+        assert_eq!(refusal.detail, "a [2J b");
+        assert_eq!(refusal.findings[0].path, "p ");
+        assert_eq!(refusal.findings[0].message, " ]0;x");
     }
 
     #[test]

@@ -109,6 +109,8 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(pieces: &[&[u8]]) -> Vec<Message> {
@@ -155,6 +157,18 @@ mod tests {
             let text = format!("\u{feff}{}", text.replace('\n', end));
             let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
             assert_eq!(parse(&bytes), expected());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_arrives_is_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut whole = Parser::default();
+            let fed = whole.feed(&bytes);
+            let mut pieces = Parser::default();
+            let each = bytes.chunks(1).try_for_each(|piece| pieces.feed(piece));
+            prop_assert_eq!(fed, each);
+            prop_assert_eq!(whole.ready, pieces.ready);
         }
     }
 

@@ -13,7 +13,7 @@ impl Client {
     ///
     /// # Errors
     /// As the call.
-    pub async fn tools(&self) -> Result<Vec<Value>, Error> {
+    pub async fn tools(&self) -> Result<Vec<Box<RawValue>>, Error> {
         let answer = self.call(&Call::get("/tools")).await?;
         self.read(&answer)
     }
@@ -22,7 +22,7 @@ impl Client {
     ///
     /// # Errors
     /// As the call; a tool that is not there is a refusal with 404.
-    pub async fn tool(&self, name: &str) -> Result<Value, Error> {
+    pub async fn tool(&self, name: &str) -> Result<Box<RawValue>, Error> {
         let answer = self.call(&Call::get(path(name, ""))).await?;
         self.read(&answer)
     }
@@ -47,6 +47,17 @@ impl Client {
         let call = Call::post(path(name, "/breaker")).body(body).repeatable();
         self.call(&call).await?;
         Ok(())
+    }
+
+    /// A metric without labels by its name; `None` when the server has none of that name.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn metric(&self, name: &str) -> Result<Option<f64>, Error> {
+        let answer = self.call(&Call::metrics()).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        Ok(text.lines().find_map(value))
     }
 }
 

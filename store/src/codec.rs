@@ -372,8 +372,8 @@ fn damaged(what: &str, offset: usize, detail: String) -> Error {
     }
 }
 
-/// Saturates; what is larger than `u32::MAX` was refused before.
-fn u32_of(number: usize) -> u32 {
+/// A size or count as it is stored. Saturates; what is larger than `u32::MAX` was refused before.
+pub(crate) fn u32_of(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 

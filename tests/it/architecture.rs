@@ -23,6 +23,7 @@ const BELOW: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("sled", &["crane-store"]),
     ("bincode", &["crane-store"]),
+    ("tokio-postgres", &["crane-store"]),
     ("ractor", &["crane-actors", "crane"]),
     ("reqwest", &["crane-tools"]),
     ("jsonschema", &["crane-actors"]),

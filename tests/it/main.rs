@@ -2,6 +2,9 @@
 
 mod architecture;
 mod cli;
+mod client;
 mod crash;
 mod examples;
+mod operate;
 mod program;
+mod server;

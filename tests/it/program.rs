@@ -105,7 +105,10 @@ pub(crate) fn end(mut command: assert_cmd::Command) -> Ended {
 /// The program, while it runs.
 pub(crate) struct Running {
     child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
     stderr: BufReader<std::process::ChildStderr>,
+    /// What was read of standard output so far.
+    printed: String,
 }
 
 impl Running {
@@ -116,8 +119,14 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stderr }
+        Self {
+            child,
+            stdout,
+            stderr,
+            printed: String::new(),
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -142,6 +151,17 @@ impl Running {
         }
     }
 
+    /// Reads standard output up to the first line that contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_output(&mut self, text: &str) {
+        let mut from = 0;
+        while !self.printed[from..].contains(text) {
+            from = self.printed.len();
+            let read = self.stdout.read_line(&mut self.printed).unwrap();
+            assert!(read > 0, "{text:?} was not printed: {}", self.printed);
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
@@ -150,10 +170,10 @@ impl Running {
     pub(crate) fn end(mut self) -> Ended {
         let mut stderr = String::new();
         self.stderr.read_to_string(&mut stderr).unwrap();
-        let output = self.child.wait_with_output().unwrap();
+        self.stdout.read_to_string(&mut self.printed).unwrap();
         Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
+            code: self.child.wait().unwrap().code(),
+            stdout: self.printed,
             stderr,
         }
     }

@@ -8,7 +8,9 @@ use crane_core::{Attempt, Record, StepIndex};
 use ractor::{Actor, ActorProcessingErr};
 
 use super::{Queued, RunMsg, RunState, Running};
-use crate::metrics::RuntimeMetrics;
+use crate::kernel::Living;
+use crate::metrics::{ActorKind, StepCounts};
+use crate::planner;
 use crate::shard::ShardMsg;
 use crate::step::{StepActor, StepState};
 
@@ -40,7 +42,7 @@ impl RunState {
         let (step, attempt) = (start.step, start.attempt);
         let since = tokio::time::Instant::now();
         let args = Box::new(StepState {
-            kernel: self.kernel.clone(),
+            kernel: Living::new(self.kernel.clone(), ActorKind::Step),
             gate: self.kernel.tools.gate(start.tool.as_str()).cloned(),
             run: self.run.id,
             step: plan.steps[step.position()].id.clone(),
@@ -85,14 +87,13 @@ impl RunState {
         }
     }
 
-    fn make_plan(&self, prompt: &str) {
-        let making = self.kernel.planner.plan(prompt);
+    fn make_plan(&self, prompt: &Arc<str>) {
         let kernel = self.kernel.clone();
         let me = self.me.clone();
+        let prompt = Arc::clone(prompt);
         self.kernel.background(async move {
-            let planned = making.await.and_then(|source| check(&kernel, &source));
-            let input = Input::Planned(planned.map_err(Arc::from));
-            me.send(RunMsg::Input(Queued::silent(input)));
+            let planned = planner::plan(&kernel, &prompt).await;
+            me.send(RunMsg::Input(Queued::silent(Input::Planned(planned))));
         });
     }
 
@@ -109,9 +110,7 @@ impl RunState {
     fn count(&self, event: &Event) {
         match event {
             Event::StepCompleted { step, .. } => {
-                if let Some(gate) = self.gate_of(*step) {
-                    gate.metrics.completed.increment(1);
-                }
+                self.steps_of(*step).completed.one();
             }
             Event::StepFailed {
                 step,
@@ -119,9 +118,7 @@ impl RunState {
                 error,
                 ..
             } => {
-                if let Some(gate) = self.gate_of(*step) {
-                    gate.metrics.failed.increment(1);
-                }
+                self.steps_of(*step).failed.one();
                 tracing::info!(
                     run_id = %self.run.id, step = %self.step_name(*step), %attempt,
                     trace_id = self.trace_id(), %error, "step failed"
@@ -134,30 +131,37 @@ impl RunState {
                 retry_at,
                 ..
             } => {
-                RuntimeMetrics::retried(error.kind.as_str());
+                self.kernel.metrics.retried(error.kind);
                 tracing::info!(
                     run_id = %self.run.id, step = %self.step_name(*step), %attempt,
                     trace_id = self.trace_id(), %error, %retry_at, "attempt failed, will be repeated"
                 );
             }
             Event::StepAttemptLost { step, attempt } => {
-                RuntimeMetrics::retried("lost");
+                self.kernel.metrics.lost();
                 tracing::warn!(
                     run_id = %self.run.id, step = %self.step_name(*step), %attempt,
                     trace_id = self.trace_id(), "attempt was lost in a crash"
                 );
             }
+            Event::StepSkipped { step, .. } => self.steps_of(*step).skipped.one(),
+            Event::StepCancelled { step, .. } => self.steps_of(*step).cancelled.one(),
             // The others say what was asked for or is about to happen.
             _ => {}
         }
     }
 
-    fn gate_of(&self, step: StepIndex) -> Option<&Arc<crate::gate::Gate>> {
-        let step = self.run.definition(step)?;
-        self.kernel.tools.gate(step.tool.as_str())
+    /// Where the end of a step is counted.
+    fn steps_of(&self, step: StepIndex) -> &StepCounts {
+        self.run
+            .definition(step)
+            .and_then(|step| self.kernel.tools.gate(step.tool.as_str()))
+            .map_or(&self.kernel.metrics.unknown_tool, |gate| {
+                &gate.metrics.steps
+            })
     }
 
-    fn step_name(&self, step: StepIndex) -> &str {
+    pub(super) fn step_name(&self, step: StepIndex) -> &str {
         self.run
             .definition(step)
             .map_or("?", |step| step.id.as_str())
@@ -166,21 +170,4 @@ impl RunState {
     fn trace_id(&self) -> Option<&str> {
         self.run.accepted.as_ref()?.trace_id.as_deref()
     }
-}
-
-/// A planner's plan, checked like a user's; its findings are a planning failure.
-pub(crate) fn check(
-    kernel: &crate::kernel::Kernel,
-    source: &serde_json::Value,
-) -> Result<Arc<crane_core::Plan>, String> {
-    kernel
-        .plans
-        .check(source, kernel.tools.as_ref(), &kernel.limits)
-        .map_err(|findings| {
-            let all: Vec<String> = findings
-                .iter()
-                .map(|finding| format!("{}: {}", finding.path, finding.message))
-                .collect();
-            format!("the planner's plan is not valid: {}", all.join("; "))
-        })
 }

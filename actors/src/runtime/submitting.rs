@@ -5,7 +5,6 @@ use crane_core::{Run, RunId};
 use tokio::sync::oneshot;
 
 use super::{PAUSE, ReadError, Runtime, TRIES};
-use crate::metrics::RuntimeMetrics;
 use crate::shard::ShardMsg;
 use crate::submit::{self, Request, Submit, SubmitError, Submitted};
 
@@ -16,6 +15,14 @@ impl Runtime {
     /// # Errors
     /// See [`SubmitError`]; a refused request has left no trace and used up no key.
     pub async fn submit(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
+        let submitted = self.take_in(request, watch).await;
+        if let Err(error) = &submitted {
+            self.kernel.metrics.rejected(error);
+        }
+        submitted
+    }
+
+    async fn take_in(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
         let id = match &request.key {
             Some(key) => RunId::from_key(&request.tenant, key),
             None => self.new_id(),
@@ -27,7 +34,6 @@ impl Runtime {
             return self.known(run, hash);
         }
         if let Some(error) = self.kernel.store.refusing() {
-            RuntimeMetrics::rejected("disk_reserve");
             return Err(error.into());
         }
         let (reply, answer) = oneshot::channel();

@@ -33,7 +33,7 @@ impl ShardState {
         let (actor, _) =
             RunActor::spawn_linked(None, RunActor, args, self.me.actor().get_cell()).await?;
         self.actors.insert(actor.get_id(), id);
-        let depth = &self.kernel.metrics.kind(ActorKind::Run).mailbox;
+        let depth = &self.kernel.metrics.kind(ActorKind::Run).depth;
         let mailbox = Mailbox::new(actor, depth);
         self.runs.insert(id, Slot::Active(mailbox, hold));
         Ok(())

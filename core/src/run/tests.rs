@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod ending;
+mod failures;
 mod fold;
 mod interruption;
 mod random;
 mod read;
 mod recovery;
 mod scale;
+mod sizes;
 mod steps;
 mod submission;
 mod transitions;

