@@ -26,8 +26,15 @@ impl Refused {
             | Error::Conflict { .. }
             | Error::DiskReserve { .. }
             | Error::Schema { .. }
-            | Error::Limit { .. } => self.to_string(),
-            Error::InUse { .. } | Error::Corrupt { .. } | Error::Io { .. } | Error::Fatal(_) => {
+            | Error::Limit { .. }
+            | Error::LeaseLost { .. } => self.to_string(),
+            Error::InUse { .. }
+            | Error::Corrupt { .. }
+            | Error::Io { .. }
+            | Error::Unavailable(_)
+            | Error::Database { .. }
+            | Error::Unsuitable(_)
+            | Error::Fatal(_) => {
                 "the store could not take the run's events; the log says why".to_owned()
             }
         }
