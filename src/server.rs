@@ -150,6 +150,8 @@ struct Connections {
     start: Instant,
     tasks: JoinSet<()>,
     open: HashMap<Id, Open>,
+    /// How many may be open at present.
+    places: usize,
     /// How many were ever opened.
     opened: u64,
     /// Accepted when every place was taken.
@@ -171,6 +173,7 @@ impl Connections {
         let mut sweep = interval(sweep_every(&server.patience));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            places: server.places,
             server,
             start: Instant::now(),
             tasks: JoinSet::new(),
@@ -194,9 +197,7 @@ impl Connections {
                     }
                     Err(error) if concerns_one(&error) => {}
                     Err(error) => {
-                        tracing::warn!(%error, ?pause, open = self.open.len(),
-                            "cannot accept a connection");
-                        self.evict();
+                        self.shrink(&error);
                         tokio::time::sleep(pause).await;
                         pause = (2 * pause).min(Duration::from_secs(1));
                     }
@@ -208,7 +209,10 @@ impl Connections {
                 // With the grace over, somebody may have to go.
                 () = tokio::time::sleep(LOOK_AGAIN), if self.waiting.is_some() => {}
                 // Without connections nothing ticks.
-                _ = self.sweep.tick(), if !self.open.is_empty() => self.cut_overdue(),
+                _ = self.sweep.tick(), if !self.open.is_empty() => {
+                    self.cut_overdue();
+                    self.grow();
+                }
             }
         }
     }
@@ -235,7 +239,21 @@ impl Connections {
     }
 
     fn is_full(&self) -> bool {
-        self.open.len() >= self.server.places
+        self.open.len() >= self.places
+    }
+
+    /// The system has no room for what is open already: from now on fewer connections make do.
+    fn shrink(&mut self, error: &io::Error) {
+        let open = self.open.len();
+        tracing::warn!(%error, open, "cannot accept a connection");
+        // A few less, so that the node's own files find room as well.
+        self.places = (open - open / 8).saturating_sub(1).max(1);
+        while self.open.len() > self.places && self.evict() {}
+    }
+
+    /// Want of room may pass.
+    fn grow(&mut self) {
+        self.places = (self.places + 1 + self.places / 16).min(self.server.places);
     }
 
     /// Cuts the connection that has waited for its client longest, if any does.

@@ -9,10 +9,11 @@ use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, reload};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::output;
 
@@ -75,6 +76,9 @@ pub enum Error {
     Start(String),
 }
 
+/// Replaces the filter of a subscriber.
+type Handle = reload::Handle<EnvFilter, Registry>;
+
 /// Puts another filter in place of the present one.
 type Reload = Box<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync>;
 
@@ -91,7 +95,23 @@ static RUNNING: OnceLock<Running> = OnceLock::new();
 /// # Errors
 /// A filter that is none, with what is wrong with it.
 pub fn start(text: &str, format: Format) -> Result<(), Error> {
-    let (filter, handle) = reload::Layer::new(filter(text)?);
+    let (lines, handle) = lines(filter(text)?, format);
+    lines
+        .try_init()
+        .map_err(|error| Error::Start(error.to_string()))?;
+    let running = Running {
+        reload: Box::new(move |filter| handle.reload(filter).map_err(|_| Error::NotStarted)),
+        text: Mutex::new(text.to_owned()),
+    };
+    // The global subscriber above can be set once, and so this is the first time.
+    let _ = RUNNING.set(running);
+    log_panics();
+    Ok(())
+}
+
+/// Writes lines about what passes the filter, which the handle replaces.
+fn lines(filter: EnvFilter, format: Format) -> (impl Subscriber + Send + Sync, Handle) {
+    let (filter, handle) = reload::Layer::new(filter);
     let is_pretty = match format {
         Format::Auto => io::stderr().is_terminal(),
         Format::Json => false,
@@ -103,19 +123,8 @@ pub fn start(text: &str, format: Format) -> Result<(), Error> {
     } else {
         lines.json().flatten_event(true).boxed()
     };
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .try_init()
-        .map_err(|error| Error::Start(error.to_string()))?;
-    let running = Running {
-        reload: Box::new(move |filter| handle.reload(filter).map_err(|_| Error::NotStarted)),
-        text: Mutex::new(text.to_owned()),
-    };
-    // The global subscriber above can be set once, and so this is the first time.
-    let _ = RUNNING.set(running);
-    log_panics();
-    Ok(())
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    (subscriber, handle)
 }
 
 /// Whether a text is a filter.
@@ -200,5 +209,31 @@ impl Drop for LineWriter {
     fn drop(&mut self) {
         // A log line that nobody can read is lost, like any other message to nobody.
         let _ = output::write_stderr(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::level_filters::LevelFilter;
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_listens_to_is_left_out_by_its_level_also_after_a_change() {
+        let (subscriber, handle) = lines(filter(DEFAULT_FILTER).unwrap(), Format::Json);
+        // The macros of tracing look at this and at nothing else when it is below their level.
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::WARN));
+        handle.reload(filter("info,crane=debug").unwrap()).unwrap();
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::DEBUG));
+        handle.reload(filter("error").unwrap()).unwrap();
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::ERROR));
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for text in ["info,=debug=", "crane=louder", "[a="] {
+            let error = check(text).unwrap_err();
+            assert!(error.to_string().contains("is not a filter"), "{error}");
+        }
     }
 }

@@ -6,6 +6,8 @@
 mod domain;
 mod fixtures;
 mod recording;
+#[path = "../common/runs.rs"]
+mod runs;
 mod storage;
 
 use criterion::Criterion;

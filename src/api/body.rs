@@ -7,6 +7,8 @@
 //! A body that is refused unread is read away up to a bound first: a client that is still writing
 //! would otherwise see a broken connection in place of the answer.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue};
@@ -23,6 +25,9 @@ use crate::plan_file::{self, Grammar};
 pub(super) const JSON: &str = "application/json";
 /// The media type of YAML (RFC 9512).
 pub(super) const YAML: &str = "application/yaml";
+
+/// How long the rest of a body that is refused is waited for.
+const DISCARDING: Duration = Duration::from_millis(500);
 
 /// Reads a body of at most `limit` bytes in one of `grammars`.
 pub(super) async fn read(
@@ -157,8 +162,13 @@ fn unsupported(detail: &str, grammars: &[Grammar]) -> ApiError {
     .with(json!({ "supported": names }))
 }
 
-/// Reads what is left and throws it away, up to a bound.
-async fn discard(mut body: Body) {
+/// Reads what is left and throws it away, up to a bound. A client that does not send it gets its
+/// answer all the same; the listener hears it out for a moment longer.
+async fn discard(body: Body) {
+    let _ = tokio::time::timeout(DISCARDING, drain(body)).await;
+}
+
+async fn drain(mut body: Body) {
     let mut left = limits::DISCARDED_BODY_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len);

@@ -29,6 +29,9 @@ use crate::plan_file::Document;
 
 pub(super) use remote::goes_on;
 
+/// Longest file that is read for a server, whose own limit is not known here.
+const SERVER_BYTES: usize = 64 << 20;
+
 /// Execute a plan or a prompt, with a live view, and print its result
 #[derive(Debug, Args)]
 #[command(
@@ -132,7 +135,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         // The server checks it: its tools and limits may be others.
         Found::Server(_) => {
-            let limits = Limits::default();
+            let limits = Limits {
+                request_bytes: SERVER_BYTES,
+                ..Limits::default()
+            };
             let read = |path: &Path| request::read_document(path, &limits);
             Asked::read(&arguments, read, &limits)?
         }

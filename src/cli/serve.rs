@@ -36,7 +36,7 @@ use crate::{metrics, output, telemetry};
 #[command(
     after_help = "Stop it with Ctrl-C or SIGTERM: running steps may end first (again: at once). \
     Exit codes: 0 stopped, 1 it could not start, 2 its configuration is refused, 70 the store \
-    failed"
+    failed, 130 stopped at once"
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -180,5 +180,9 @@ async fn reload(tls: Option<Tls>) {
 
 /// Tells the service manager that the node is well, as long as it is.
 async fn watch(node: &Node) {
-    systemd::watch(async || node.runtime().counts().await.is_ok()).await;
+    systemd::watch(async || {
+        let probed = node.runtime().probe().await;
+        probed.shards.is_fine() && probed.journal.is_fine()
+    })
+    .await;
 }

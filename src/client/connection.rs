@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -124,7 +125,13 @@ fn tls_failed(target: &Target, error: &io::Error) -> Error {
     match cause {
         Some(rustls::Error::InvalidCertificate(reason)) => Error::Untrusted {
             server: target.to_string(),
-            reason: reason.to_string(),
+            reason: match reason {
+                // The latter is a certificate that was signed by itself, as an authority.
+                CertificateError::UnknownIssuer | CertificateError::Other(_) => {
+                    "its certificate is of an authority that is not known here".to_owned()
+                }
+                reason => reason.to_string(),
+            },
         },
         Some(rustls::Error::InvalidMessage(_)) => Error::Unreachable {
             server: target.to_string(),

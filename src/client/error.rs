@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// The server's certificate is not trusted.
     #[error(
-        "{server} is not trusted: {reason}; name the file of its certificate authority with --ca-cert"
+        "{server} is not trusted: {reason} (--ca-cert names a file with the authority to trust)"
     )]
     Untrusted {
         /// The server.
@@ -186,8 +186,8 @@ impl Error {
     /// What became of a request on the wire. What does not parse came from somebody who is no node.
     pub(super) fn on_the_wire(target: &Target, error: &hyper::Error) -> Self {
         if error.is_parse() {
-            let hint = if target.tls { "" } else { ", or is it https?" };
-            return Self::strange(target, format!("it is no HTTP/1.1 ({error}){hint}"));
+            let hint = if target.tls { "" } else { ", perhaps https" };
+            return Self::strange(target, format!("it is no HTTP/1.1{hint} ({error})"));
         }
         let cause = std::error::Error::source(error);
         let ended = |cause: &(dyn std::error::Error + 'static)| {

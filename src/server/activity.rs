@@ -1,18 +1,28 @@
 //! What a connection waits for, and for how long it may.
 //!
 //! ```text
-//!   accepted ──> Head ──────> Node ──────────> Idle ──> Head ...
-//!                 │ head read  ^  │ answer sent   next byte
-//!                 └──> Body ───┘  └ blocked: the client takes nothing of what is ready
+//!   accepted ──> Head ──────> Node ─────────> Idle ──> Head ...
+//!                 │ head read  ^  │ answer sent ^   next byte
+//!                 └──> Body ───┘  └──> Stream ──┘
 //! ```
+//!
+//! Beside that, a write may be blocked: the client takes nothing of what is ready for it.
 //!
 //! The connection notes its changes here, without locks; one sweep over all connections cuts those
 //! whose client takes too long. So a request costs no timer. While the connection waits for the
 //! node, as an event stream does nearly always, nothing is counted.
+//!
+//! **The end of what a client sends** is not the end of its interest: it may close its side after
+//! the request and read on. So the end is hidden from HTTP while an answer is in the making, which
+//! would be given up otherwise. A client that leaves a stream has the same look; there the end is
+//! shown, since nobody reads half of a stream. One that has left an answer in the making cannot be told
+//! from one that still wants it; it has to go first when others need its place.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 /// How long a client may take, for what.
@@ -38,6 +48,8 @@ pub(super) enum Phase {
     Node,
     /// The client, for anything.
     Idle,
+    /// The node, for more of an answer that has begun and has no known end.
+    Stream,
 }
 
 /// See the module. Shared by a connection and the sweep.
@@ -54,6 +66,8 @@ pub(super) struct Activity {
     blocked: AtomicU64,
     /// Whether the client has said that nothing more comes.
     ended: AtomicBool,
+    /// Whom to tell that the end is no longer hidden.
+    reader: AtomicWaker,
 }
 
 impl Activity {
@@ -67,6 +81,7 @@ impl Activity {
             received: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
         };
         activity.enter(Phase::Head);
         activity
@@ -81,12 +96,13 @@ impl Activity {
             0 => Phase::Head,
             1 => Phase::Body,
             2 => Phase::Node,
-            _ => Phase::Idle,
+            3 => Phase::Idle,
+            _ => Phase::Stream,
         }
     }
 
     fn enter(&self, phase: Phase) {
-        if phase != Phase::Node {
+        if !matches!(phase, Phase::Node | Phase::Stream) {
             self.since.store(self.now(), Ordering::Relaxed);
         }
         self.phase.store(phase as u8, Ordering::Release);
@@ -114,15 +130,42 @@ impl Activity {
         }
     }
 
+    /// An answer without a known end has begun.
+    pub(super) fn streams(&self) {
+        self.enter(Phase::Stream);
+        self.show_end();
+    }
+
     /// The answer has been handed over.
     pub(super) fn answered(&self) {
         self.enter(Phase::Idle);
+        self.show_end();
+    }
+
+    fn show_end(&self) {
+        if self.has_ended() {
+            self.reader.wake();
+        }
+    }
+
+    /// Whether nothing more comes, and HTTP need not know yet; `reader` is woken when it does.
+    pub(super) fn hides_end(&self, reader: &Waker) -> bool {
+        let is_hidden = || self.has_ended() && self.phase() == Phase::Node;
+        if !is_hidden() {
+            return false;
+        }
+        self.reader.register(reader);
+        // The answer may have been handed over in between.
+        is_hidden()
     }
 
     /// Bytes were read; 0 is the end.
     pub(super) fn read(&self, bytes: usize) {
         if bytes == 0 {
-            self.ended.store(true, Ordering::Relaxed);
+            if !self.has_ended() {
+                self.since.store(self.now(), Ordering::Relaxed);
+            }
+            self.ended.store(true, Ordering::Release);
         } else if self.phase() == Phase::Idle {
             self.enter(Phase::Head);
         }
@@ -130,7 +173,7 @@ impl Activity {
 
     /// Whether the client has said that nothing more comes.
     pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        self.ended.load(Ordering::Acquire)
     }
 
     /// A write did, or did not, get on.
@@ -158,7 +201,7 @@ impl Activity {
                 patience.body + Duration::from_millis(earned)
             }
             Phase::Idle => patience.idle,
-            Phase::Node => return false,
+            Phase::Node | Phase::Stream => return false,
         };
         let since = self.since.load(Ordering::Relaxed);
         now.saturating_sub(since) > millis(allowed)
@@ -175,8 +218,10 @@ impl Activity {
         let phase = self.phase();
         let blocked = self.blocked.load(Ordering::Relaxed);
         match (phase, blocked) {
-            (Phase::Node, 0) => None,
-            (Phase::Node, blocked) => Some(blocked),
+            // It may have left.
+            (Phase::Node, 0) if self.has_ended() => Some(self.since.load(Ordering::Relaxed)),
+            (Phase::Node | Phase::Stream, 0) => None,
+            (Phase::Node | Phase::Stream, blocked) => Some(blocked),
             (Phase::Head | Phase::Body | Phase::Idle, _) => {
                 Some(self.since.load(Ordering::Relaxed))
             }
@@ -252,6 +297,26 @@ mod tests {
         assert!(overdue_after(&activity, 1).await);
         assert!(activity.waits_since(Duration::from_millis(3_001)).is_some());
         assert!(activity.waits_since(Duration::from_millis(3_002)).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_is_hidden_while_an_answer_is_made_and_shown_afterwards() {
+        let activity = Activity::new(Instant::now());
+        let waker = Waker::noop();
+        activity.request(false);
+        assert!(!activity.hides_end(waker), "there is no end yet");
+        activity.read(0);
+        assert!(activity.hides_end(waker));
+        assert!(activity.waits_since(Duration::ZERO).is_some(), "it may go");
+        activity.streams();
+        assert!(!activity.hides_end(waker));
+        activity.answered();
+        assert!(!activity.hides_end(waker));
+        activity.request(true);
+        assert!(
+            !activity.hides_end(waker),
+            "a body that is cut short is an error"
+        );
     }
 
     #[tokio::test(start_paused = true)]

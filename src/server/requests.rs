@@ -64,6 +64,9 @@ impl Future for Answering {
             Ok(response) => response,
             Err(never) => match never {},
         };
+        if response.body().size_hint().exact().is_none() {
+            this.activity.streams();
+        }
         let sent = Sent(Arc::clone(this.activity));
         Poll::Ready(Ok(response.map(|body| Answer { body, sent })))
     }

@@ -45,6 +45,9 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.activity.hides_end(cx.waker()) {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -53,7 +56,11 @@ impl AsyncRead for Stream {
         if let Poll::Ready(Ok(())) = read
             && buffer.capacity() > before
         {
-            self.activity.read(buffer.filled().len() - before);
+            let bytes = buffer.filled().len() - before;
+            self.activity.read(bytes);
+            if bytes == 0 && self.activity.hides_end(cx.waker()) {
+                return Poll::Pending;
+            }
         }
         read
     }

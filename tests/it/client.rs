@@ -8,6 +8,7 @@
 
 mod outages;
 mod refusals;
+mod security;
 mod tools;
 mod verbs;
 
@@ -27,12 +28,13 @@ struct Node {
 impl Node {
     /// A node on the data of `home`, at any free port.
     fn start(home: &Home) -> Self {
-        Self::start_at(home, "127.0.0.1:0")
+        Self::spawn(home, &["--listen", "127.0.0.1:0"])
     }
 
-    fn start_at(home: &Home, address: &str) -> Self {
+    fn spawn(home: &Home, options: &[&str]) -> Self {
+        let line = ["serve", "--data", "served"].iter().chain(options);
         let mut child = home
-            .command(["serve", "--listen", address, "--data", "served"])
+            .command(line.copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -42,7 +44,7 @@ impl Node {
         let url = loop {
             let read = stdout.read_line(&mut said).unwrap();
             assert!(read > 0, "the node ended before it served: {said}");
-            let word = said.split_whitespace().find(|w| w.starts_with("http://"));
+            let word = said.split_whitespace().find(|word| word.contains("://"));
             if let Some(url) = word {
                 break url.to_owned();
             }
@@ -61,7 +63,7 @@ impl Node {
     fn restart(self, home: &Home) -> Self {
         let address = self.address().to_owned();
         drop(self);
-        Self::start_at(home, &address)
+        Self::spawn(home, &["--listen", &address])
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod ends;
 mod life;
 mod settings;
 mod slow;

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::fields::{kind, object, short_text, unknown_fields};
+use super::fields::{object, short_text, unknown_fields};
 use super::findings::{Findings, Place};
 use super::ids::Ids;
 use super::step::Draft;
 use super::{Finding, Plan, links, step};
 use crate::expr::{Compiler, Template, Uses};
 use crate::ids::StepIndex;
-use crate::json::Json;
+use crate::json::{Json, kind};
 use crate::limits::{self, Limits};
 use crate::tool::ToolCatalog;
 

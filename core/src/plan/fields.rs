@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::duration::parse_duration;
 use super::findings::{Findings, Place, nearest};
+use crate::json::kind;
 
 /// Reports every member of `fields` that is not known.
 pub(super) fn unknown_fields(
@@ -80,18 +81,6 @@ pub(super) fn object(
 /// `must be X, and is Y`
 pub(super) fn must_be(wanted: &str, got: &Value) -> String {
     format!("must be {wanted}, and is {}", kind(got))
-}
-
-/// What kind of value it is, with an article.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 /// An optional duration.

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{duration, kind, must_be, unknown_fields};
+use super::fields::{duration, must_be, unknown_fields};
 use super::findings::{Findings, Place};
+use crate::json::kind;
 use crate::limits;
 use crate::retry::RetryPolicy;
 

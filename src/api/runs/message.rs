@@ -4,6 +4,7 @@
 use crane_actors::Runtime;
 use crane_actors::submit::Request;
 use crane_core::event::Labels;
+use crane_core::json::kind;
 use crane_core::plan::Finding;
 use serde_json::{Map, Value};
 
@@ -89,15 +90,4 @@ fn finding(path: &str, message: String) -> Finding {
 
 fn must_be(path: &str, wanted: &str, got: &Value) -> Finding {
     finding(path, format!("must be {wanted}, and is {}", kind(got)))
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }

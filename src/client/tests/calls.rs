@@ -162,7 +162,7 @@ async fn an_answer_that_no_node_gives_is_said_to_be_one() {
     ])
     .await;
     let client = client(&server);
-    for expected in ["expected value", "no run", "dancing", "or is it https?"] {
+    for expected in ["expected value", "no run", "dancing", "perhaps https"] {
         let error = client.run(id()).await.unwrap_err();
         assert!(matches!(error, Error::Strange { .. }), "{error:?}");
         assert!(error.to_string().contains(expected), "{error}");

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedKey, IsCa, KeyPair, date_time_ymd,
+    generate_simple_self_signed,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
@@ -27,10 +30,24 @@ struct Secure {
 async fn secure() -> Secure {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    serving(&cert, &signing_key).await
+}
+
+/// As `openssl req -x509` makes it: a certificate that says it is an authority.
+async fn secure_by_an_authority(until: i32) -> Secure {
+    let key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.not_after = date_time_ymd(until, 1, 1);
+    let cert = parameters.self_signed(&key).unwrap();
+    serving(&cert, &key).await
+}
+
+async fn serving(cert: &Certificate, key: &KeyPair) -> Secure {
     let directory = tempfile::tempdir().unwrap();
     let ca_cert = directory.path().join("ca.pem");
     std::fs::write(&ca_cert, cert.pem()).unwrap();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -87,6 +104,24 @@ async fn a_server_of_another_authority_is_not_trusted() {
     let client = trusting(&format!("https://localhost:{}", one.port), &other);
     let error = client.tools().await.unwrap_err();
     assert!(matches!(error, Error::Untrusted { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_named_itself_is_trusted_for_its_time_and_its_names_alone() {
+    let secure = secure_by_an_authority(4000).await;
+    let port = secure.port;
+    let good = trusting(&format!("https://localhost:{port}"), &secure);
+    assert!(good.tools().await.unwrap().is_empty());
+    let other = secure_by_an_authority(4000).await;
+    let expired = secure_by_an_authority(2001).await;
+    for (address, file) in [
+        (format!("https://127.0.0.1:{port}"), &secure),
+        (format!("https://localhost:{port}"), &other),
+        (format!("https://localhost:{}", expired.port), &expired),
+    ] {
+        let error = trusting(&address, file).tools().await.unwrap_err();
+        assert!(matches!(error, Error::Untrusted { .. }), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crane_core::{Epoch, RunId, Seq};
 
 use super::frame::Frame;
 use super::layout::{At, Layout};
-use super::live::{Chunk, Live, RunMap};
+use super::live::{self, Chunk, Live, RunMap};
 use super::readers::thawed;
 use super::record::{self, Image, Record, Retired};
 use super::scan::{self, Found};
@@ -336,21 +336,7 @@ impl Replay {
                 bytes: image.events.to_vec(),
             },
         });
-        match self.live.get_mut(&run) {
-            Some(live) => {
-                live.summary = summary;
-                live.chunks.push(chunk);
-            }
-            None => {
-                let live = Live {
-                    summary,
-                    base: Seq(0),
-                    chunks: vec![chunk],
-                    held: false,
-                };
-                self.live.insert(run, live);
-            }
-        }
+        live::push(&mut self.live, run, summary, chunk);
         Ok(())
     }
 

@@ -11,7 +11,6 @@ mod golden;
 mod kit;
 mod probing;
 mod space;
-mod throughput;
 
 use std::sync::Arc;
 use std::time::Duration;

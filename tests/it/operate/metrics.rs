@@ -1,12 +1,13 @@
 //! Metrics: that each is there, means what it says, and has no label from outside.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Stdio;
 
 use super::mixed_load;
 use super::node::{Node, program};
 use super::scrape::{samples, strangers, value};
-use crate::program::Home;
+use crate::program::{Home, repository};
 
 /// Every name of the contract that can exist without a cluster.
 const NAMES: &str = "
@@ -230,4 +231,47 @@ fn the_summary_counts_and_its_runs_survive_a_restart() {
     let again = node.get("/api/v1/metrics").json();
     assert_eq!(again["runs"], summary["runs"]);
     assert_eq!(again["tools"]["total_executions"], 0);
+}
+
+/// The document is a table of exactly what is there.
+#[test]
+fn the_document_for_operators_names_every_metric_and_no_other() {
+    let home = Home::new();
+    let node = Node::start(&home);
+    let text = node.scrape();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let there: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
+    let document = std::fs::read_to_string(repository("docs/operating.md")).unwrap();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let named: BTreeSet<_> = rows
+        .filter_map(|row| row.split('`').next())
+        .filter(|name| name.starts_with("crane_") || name.starts_with("process_"))
+        .collect();
+    assert_eq!(named, there);
+}
+
+#[test]
+fn the_alerts_of_the_document_are_rules() {
+    let Some(mut promtool) = program("promtool") else {
+        return;
+    };
+    let document = std::fs::read_to_string(repository("docs/operating.md")).unwrap();
+    let (_, rest) = document.split_once("```yaml\ngroups:").unwrap();
+    let (rules, _) = rest.split_once("```").unwrap();
+    let home = Home::new();
+    let path = home.path("rules.yml");
+    std::fs::write(&path, format!("groups:{rules}")).unwrap();
+    let output = promtool
+        .args(["check", "rules"])
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // And each metric in them is one.
+    for word in rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+        let name = word.strip_suffix("_bucket").unwrap_or(word);
+        let is_metric = name.starts_with("crane_") || name.starts_with("process_");
+        let row = format!("| `{name}` |");
+        assert!(!is_metric || document.contains(&row), "{name}");
+    }
 }

@@ -104,6 +104,27 @@ fn where_all_places_are_taken_who_waits_longest_makes_room() {
 }
 
 #[test]
+fn a_node_that_may_open_few_files_serves_as_many_as_it_can() {
+    let home = Home::new();
+    let mut command = std::process::Command::new("sh");
+    let serve = home.command(["serve", "--listen", "127.0.0.1:0"]);
+    command
+        .args(["-c", "ulimit -n 120 && exec \"$@\"", "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .current_dir(home.path(""));
+    let node = Serving::spawn(&home, command);
+    node.wait_for("fewer connections than api.max_connections");
+    let slow = slow_clients(&node, 300);
+    for _ in 0..10 {
+        assert_served_soon(&node);
+    }
+    let answer = node.post("/api/v1/runs?wait=10s", r#"{"prompt":"calculate 1 + 1"}"#);
+    assert!(answer.body.contains("\"completed\""), "{answer:?}");
+    drop(slow);
+}
+
+#[test]
 fn a_client_that_takes_too_long_is_cut_and_one_that_does_not_is_kept() {
     let home = Home::new();
     let long = "[api]\nheader_timeout = \"1h\"\nbody_timeout = \"1h\"\nidle_timeout = \"1h\"\n";
@@ -190,6 +211,33 @@ fn a_head_that_is_too_large_is_refused_and_the_client_hears_of_it() {
     let answer = node.get(&path, "");
     assert!([414, 431].contains(&answer.status), "{answer:?}");
     assert_served_soon(&node);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_also_to_who_does_not_finish_it() {
+    let home = Home::new();
+    let node = Serving::start(&home, "");
+    for (announced, sent) in [
+        (99_999_999, 0),
+        (99_999_999, 6_000_000),
+        (6_000_000, 6_000_000),
+    ] {
+        let mut stream = node.connect();
+        let head = format!(
+            "POST /api/v1/runs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {announced}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; sent]).unwrap();
+        let start = Instant::now();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(
+            &begin, b"HTTP/1.1 413",
+            "{announced} announced, {sent} sent"
+        );
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    }
 }
 
 /// Asks for a large answer many times, reads none of it, and says whether the node has had enough
