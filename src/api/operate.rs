@@ -18,6 +18,8 @@ use crate::telemetry;
 
 /// Largest body, in bytes; filters are short.
 const BODY_BYTES: usize = 16 << 10;
+/// Longest filter, in characters.
+const FILTER_CHARS: usize = 4_096;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -30,7 +32,12 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 struct LogLevel {
     /// Directives, such as `info,crane=debug`.
-    #[schema(max_length = 4096, example = "info,crane=debug")]
+    #[schema(
+        min_length = 1,
+        max_length = 4_096,
+        pattern = r"\S",
+        example = "info,crane=debug"
+    )]
     filter: String,
 }
 
@@ -67,6 +74,10 @@ fn filter_of(document: &Value) -> Result<&str, (&str, String)> {
         Some(Value::String(filter)) if filter.trim().is_empty() => Err((
             "filter",
             "is empty; give directives such as info".to_owned(),
+        )),
+        Some(Value::String(filter)) if filter.chars().count() > FILTER_CHARS => Err((
+            "filter",
+            format!("is longer than {FILTER_CHARS} characters"),
         )),
         Some(Value::String(filter)) => Ok(filter),
         Some(_) => Err(("filter", "must be a text".to_owned())),
@@ -113,12 +124,15 @@ mod tests {
     #[test]
     fn a_filter_is_taken_from_an_object_that_holds_nothing_else() {
         assert_eq!(filter_of(&json!({ "filter": "info" })), Ok("info"));
+        let longest = json!({ "filter": "é".repeat(FILTER_CHARS) });
+        assert!(filter_of(&longest).is_ok());
         for (document, place) in [
             (json!("info"), ""),
             (json!([]), ""),
             (json!({}), "filter"),
             (json!({ "filter": " " }), "filter"),
             (json!({ "filter": 3 }), "filter"),
+            (json!({ "filter": "é".repeat(FILTER_CHARS + 1) }), "filter"),
             (json!({ "filter": "info", "level": "x" }), "level"),
         ] {
             assert_eq!(filter_of(&document).unwrap_err().0, place, "{document}");
