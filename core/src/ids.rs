@@ -137,6 +137,20 @@ impl fmt::Display for Epoch {
     }
 }
 
+impl Epoch {
+    /// The epoch after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+number! {
+    /// Which life of a node with this name: a node that starts again, or lost its lease, gets a
+    /// higher one.
+    Generation(u64)
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -177,6 +191,10 @@ name! {
 name! {
     /// Name of a tool.
     ToolName
+}
+name! {
+    /// Name of a node, unique in its cluster.
+    NodeName
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod expr;
 pub mod ids;
 pub mod json;
 pub mod limits;
+pub mod placement;
 pub mod plan;
 pub mod restart;
 pub mod retry;
@@ -27,7 +28,9 @@ pub mod time;
 pub mod tool;
 
 pub use event::{Event, Record};
-pub use ids::{Attempt, Epoch, Round, RunId, Seq, ShardId, StepId, StepIndex, ToolName};
+pub use ids::{
+    Attempt, Epoch, Generation, NodeName, Round, RunId, Seq, ShardId, StepId, StepIndex, ToolName,
+};
 pub use json::Json;
 pub use limits::Limits;
 pub use plan::Plan;

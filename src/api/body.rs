@@ -23,7 +23,6 @@ pub(super) const JSON: &str = "application/json";
 /// The media type of YAML (RFC 9512).
 pub(super) const YAML: &str = "application/yaml";
 
-
 /// Reads a body of at most `limit` bytes in one of `grammars`.
 pub(super) async fn read(
     headers: &HeaderMap,

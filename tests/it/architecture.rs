@@ -13,9 +13,16 @@ const BELOW: &[(&str, &[&str])] = &[
         "crane-tools",
         &["crane-core", "crane-store", "crane-actors"],
     ),
+    ("crane-cluster", &["crane-core", "crane-store"]),
     (
         "crane",
-        &["crane-core", "crane-store", "crane-actors", "crane-tools"],
+        &[
+            "crane-core",
+            "crane-store",
+            "crane-actors",
+            "crane-tools",
+            "crane-cluster",
+        ],
     ),
 ];
 
@@ -24,7 +31,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sled", &["crane-store"]),
     ("bincode", &["crane-store"]),
     ("tokio-postgres", &["crane-store"]),
-    ("ractor", &["crane-actors", "crane"]),
+    ("ractor", &["crane-actors", "crane-cluster", "crane"]),
+    ("ractor_cluster", &["crane-cluster"]),
+    ("chitchat", &["crane-cluster"]),
     ("reqwest", &["crane-tools"]),
     ("jsonschema", &["crane-actors"]),
 ];

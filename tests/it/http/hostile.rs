@@ -54,6 +54,126 @@ fn get(path: &str) -> Vec<u8> {
     request(&format!("GET {path} HTTP/1.1"), b"")
 }
 
+/// Bodies that are no JSON.
+const MALFORMED: &[(&str, &[u8])] = &[
+    ("an empty body", b""),
+    ("blanks", b"   \n"),
+    ("a truncated object", b"{\"prompt\": \"calc"),
+    ("no quotes", b"{prompt: 1}"),
+    ("a comma too much", b"{\"prompt\": \"calculate 1\",}"),
+    ("two documents", b"{\"prompt\":\"calculate 1\"}{}"),
+    ("something behind", b"{\"prompt\":\"calculate 1\"} x"),
+    ("invalid UTF-8", b"{\"prompt\": \"\xff\xfe\"}"),
+    ("overlong UTF-8", b"{\"prompt\": \"\xc0\xaf\"}"),
+    ("a lone surrogate", b"{\"prompt\": \"\\ud800\"}"),
+    ("a raw NUL", b"{\"prompt\": \"\x00\"}"),
+    ("a raw line end in a text", b"{\"prompt\": \"a\nb\"}"),
+    ("a bad escape", b"{\"prompt\": \"\\x41\"}"),
+    ("NaN", b"{\"prompt\":\"p\",\"input\":{\"x\":NaN}}"),
+    ("Infinity", b"{\"prompt\":\"p\",\"input\":{\"x\":Infinity}}"),
+    (
+        "a number too large",
+        b"{\"prompt\":\"p\",\"input\":{\"x\":1e999}}",
+    ),
+    ("a leading zero", b"{\"prompt\":\"p\",\"input\":{\"x\":01}}"),
+    (
+        "a duplicate key",
+        b"{\"prompt\":\"calculate 1\",\"prompt\":\"calculate 2\"}",
+    ),
+    (
+        "a duplicate key inside",
+        b"{\"prompt\":\"p\",\"input\":{\"a\":1,\"a\":2}}",
+    ),
+    ("a byte order mark of UTF-16", b"\xff\xfe{\x00}\x00"),
+    ("XML", b"<run/>"),
+    ("binary", &[0, 1, 2, 3, 254, 255]),
+];
+
+/// Bodies that are JSON and no run message.
+const INVALID: &[(&str, &str)] = &[
+    ("null", "null"),
+    ("true", "true"),
+    ("a number", "7"),
+    ("a text", "\"calculate 1\""),
+    ("an array", "[]"),
+    ("an empty object", "{}"),
+    ("a prompt that is null", "{\"prompt\":null}"),
+    ("a prompt that is a number", "{\"prompt\":1}"),
+    (
+        "a prompt that is an array",
+        "{\"prompt\":[\"calculate 1\"]}",
+    ),
+    ("an empty prompt", "{\"prompt\":\"\"}"),
+    ("a blank prompt", "{\"prompt\":\" \\t\\n\"}"),
+    (
+        "an unknown field",
+        "{\"prompt\":\"calculate 1\",\"prio\":1}",
+    ),
+    (
+        "a field that pollutes",
+        "{\"prompt\":\"calculate 1\",\"__proto__\":{}}",
+    ),
+    ("another case", "{\"Prompt\":\"calculate 1\"}"),
+    (
+        "both prompt and plan",
+        "{\"prompt\":\"calculate 1\",\"plan\":{\"steps\":[]}}",
+    ),
+    ("a plan that is a text", "{\"plan\":\"x\"}"),
+    ("a plan that is an array", "{\"plan\":[]}"),
+    ("a plan without steps", "{\"plan\":{}}"),
+    ("no steps", "{\"plan\":{\"steps\":[]}}"),
+    ("steps that are an object", "{\"plan\":{\"steps\":{}}}"),
+    ("a step that is null", "{\"plan\":{\"steps\":[null]}}"),
+    (
+        "a step without a tool",
+        "{\"plan\":{\"steps\":[{\"id\":\"a\"}]}}",
+    ),
+    (
+        "a step with a path for an id",
+        "{\"plan\":{\"steps\":[{\"id\":\"../a\",\"tool\":\"echo\",\"input\":{}}]}}",
+    ),
+    (
+        "a negative timeout",
+        "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{},\"timeout\":\"-1s\"}]}}",
+    ),
+    (
+        "a cycle",
+        "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{},\"depends_on\":[\"b\"]},{\"id\":\"b\",\"tool\":\"echo\",\"input\":{},\"depends_on\":[\"a\"]}]}}",
+    ),
+    (
+        "a step that waits for itself",
+        "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{},\"depends_on\":[\"a\"]}]}}",
+    ),
+    (
+        "an expression that imports",
+        "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{\"x\":\"${__import__('os')}\"}}]}}",
+    ),
+    (
+        "an expression that never ends",
+        "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{\"x\":\"${((((((\"}}]}}",
+    ),
+    (
+        "labels that are an array",
+        "{\"prompt\":\"calculate 1\",\"labels\":[]}",
+    ),
+    (
+        "a label that is a number",
+        "{\"prompt\":\"calculate 1\",\"labels\":{\"a\":1}}",
+    ),
+    (
+        "a label without a name",
+        "{\"prompt\":\"calculate 1\",\"labels\":{\"\":\"x\"}}",
+    ),
+    (
+        "an input that is an array",
+        "{\"prompt\":\"calculate 1\",\"input\":[]}",
+    ),
+    (
+        "an input that is a text",
+        "{\"prompt\":\"calculate 1\",\"input\":\"x\"}",
+    ),
+];
+
 /// Bodies that are no JSON, or not what a run message is made of.
 fn bodies() -> Vec<Case> {
     let nested = |open: &str, close: &str| {
@@ -63,127 +183,11 @@ fn bodies() -> Vec<Case> {
             close.repeat(10_000)
         )
     };
-    let malformed: &[(&str, &[u8])] = &[
-        ("an empty body", b""),
-        ("blanks", b"   \n"),
-        ("a truncated object", b"{\"prompt\": \"calc"),
-        ("no quotes", b"{prompt: 1}"),
-        ("a comma too much", b"{\"prompt\": \"calculate 1\",}"),
-        ("two documents", b"{\"prompt\":\"calculate 1\"}{}"),
-        ("something behind", b"{\"prompt\":\"calculate 1\"} x"),
-        ("invalid UTF-8", b"{\"prompt\": \"\xff\xfe\"}"),
-        ("overlong UTF-8", b"{\"prompt\": \"\xc0\xaf\"}"),
-        ("a lone surrogate", b"{\"prompt\": \"\\ud800\"}"),
-        ("a raw NUL", b"{\"prompt\": \"\x00\"}"),
-        ("a raw line end in a text", b"{\"prompt\": \"a\nb\"}"),
-        ("a bad escape", b"{\"prompt\": \"\\x41\"}"),
-        ("NaN", b"{\"prompt\":\"p\",\"input\":{\"x\":NaN}}"),
-        ("Infinity", b"{\"prompt\":\"p\",\"input\":{\"x\":Infinity}}"),
-        (
-            "a number too large",
-            b"{\"prompt\":\"p\",\"input\":{\"x\":1e999}}",
-        ),
-        ("a leading zero", b"{\"prompt\":\"p\",\"input\":{\"x\":01}}"),
-        (
-            "a duplicate key",
-            b"{\"prompt\":\"calculate 1\",\"prompt\":\"calculate 2\"}",
-        ),
-        (
-            "a duplicate key inside",
-            b"{\"prompt\":\"p\",\"input\":{\"a\":1,\"a\":2}}",
-        ),
-        ("a byte order mark of UTF-16", b"\xff\xfe{\x00}\x00"),
-        ("XML", b"<run/>"),
-        ("binary", &[0, 1, 2, 3, 254, 255]),
-    ];
-    let invalid: &[(&str, &str)] = &[
-        ("null", "null"),
-        ("true", "true"),
-        ("a number", "7"),
-        ("a text", "\"calculate 1\""),
-        ("an array", "[]"),
-        ("an empty object", "{}"),
-        ("a prompt that is null", "{\"prompt\":null}"),
-        ("a prompt that is a number", "{\"prompt\":1}"),
-        (
-            "a prompt that is an array",
-            "{\"prompt\":[\"calculate 1\"]}",
-        ),
-        ("an empty prompt", "{\"prompt\":\"\"}"),
-        ("a blank prompt", "{\"prompt\":\" \\t\\n\"}"),
-        (
-            "an unknown field",
-            "{\"prompt\":\"calculate 1\",\"prio\":1}",
-        ),
-        (
-            "a field that pollutes",
-            "{\"prompt\":\"calculate 1\",\"__proto__\":{}}",
-        ),
-        ("another case", "{\"Prompt\":\"calculate 1\"}"),
-        (
-            "both prompt and plan",
-            "{\"prompt\":\"calculate 1\",\"plan\":{\"steps\":[]}}",
-        ),
-        ("a plan that is a text", "{\"plan\":\"x\"}"),
-        ("a plan that is an array", "{\"plan\":[]}"),
-        ("a plan without steps", "{\"plan\":{}}"),
-        ("no steps", "{\"plan\":{\"steps\":[]}}"),
-        ("steps that are an object", "{\"plan\":{\"steps\":{}}}"),
-        ("a step that is null", "{\"plan\":{\"steps\":[null]}}"),
-        (
-            "a step without a tool",
-            "{\"plan\":{\"steps\":[{\"id\":\"a\"}]}}",
-        ),
-        (
-            "a step with a path for an id",
-            "{\"plan\":{\"steps\":[{\"id\":\"../a\",\"tool\":\"echo\",\"input\":{}}]}}",
-        ),
-        (
-            "a negative timeout",
-            "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{},\"timeout\":\"-1s\"}]}}",
-        ),
-        (
-            "a cycle",
-            "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{},\"depends_on\":[\"b\"]},{\"id\":\"b\",\"tool\":\"echo\",\"input\":{},\"depends_on\":[\"a\"]}]}}",
-        ),
-        (
-            "a step that waits for itself",
-            "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{},\"depends_on\":[\"a\"]}]}}",
-        ),
-        (
-            "an expression that imports",
-            "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{\"x\":\"${__import__('os')}\"}}]}}",
-        ),
-        (
-            "an expression that never ends",
-            "{\"plan\":{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"input\":{\"x\":\"${((((((\"}}]}}",
-        ),
-        (
-            "labels that are an array",
-            "{\"prompt\":\"calculate 1\",\"labels\":[]}",
-        ),
-        (
-            "a label that is a number",
-            "{\"prompt\":\"calculate 1\",\"labels\":{\"a\":1}}",
-        ),
-        (
-            "a label without a name",
-            "{\"prompt\":\"calculate 1\",\"labels\":{\"\":\"x\"}}",
-        ),
-        (
-            "an input that is an array",
-            "{\"prompt\":\"calculate 1\",\"input\":[]}",
-        ),
-        (
-            "an input that is a text",
-            "{\"prompt\":\"calculate 1\",\"input\":\"x\"}",
-        ),
-    ];
     let mut all: Vec<Case> = Vec::new();
-    for (name, body) in malformed {
+    for (name, body) in MALFORMED {
         all.push(case(*name, post(body), &[400]));
     }
-    for (name, body) in invalid {
+    for (name, body) in INVALID {
         all.push(case(*name, post(body), &[422]));
     }
     all.push(case(

@@ -1,0 +1,429 @@
+//! What the ownership machine hears and says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crane_core::{Epoch, Generation, NodeName, RunId, ShardId};
+
+/// A node's own elapsed time, from an arbitrary start. It must go on while the machine sleeps
+/// (`CLOCK_BOOTTIME`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Elapsed(pub Duration);
+
+impl Elapsed {
+    /// `duration` after this time.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+
+    /// How long `earlier` is ago; zero if it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One life of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The node.
+    pub node: NodeName,
+    /// Which life of it.
+    pub generation: Generation,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.node, self.generation)
+    }
+}
+
+/// Where a node is in its life, as it tells the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// It has no shards yet: it tests itself, and looks around.
+    Joining,
+    /// It owns shards.
+    Up,
+    /// It hands its shards over.
+    Draining,
+    /// It is done.
+    Left,
+}
+
+impl Phase {
+    /// The phase as gossip carries it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Up => "up",
+            Self::Draining => "draining",
+            Self::Left => "left",
+        }
+    }
+
+    /// The phase that gossip calls `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Joining, Self::Up, Self::Draining, Self::Left]
+            .into_iter()
+            .find(|phase| phase.as_str() == text)
+    }
+}
+
+/// How a member looks to the failure detector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sight {
+    /// It is heard of.
+    Alive,
+    /// It was down and came back a short while ago.
+    Suspect,
+    /// It is not heard of.
+    Down,
+}
+
+impl Sight {
+    /// The state as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Another node, as gossip knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Its name.
+    pub node: NodeName,
+    /// The generation of its lease, once it has one.
+    pub generation: Option<Generation>,
+    /// How it looks.
+    pub sight: Sight,
+    /// What it says of itself.
+    pub phase: Phase,
+}
+
+/// A shard in the store's table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Who owns it.
+    pub owner: Option<Owner>,
+    /// The epoch, which each change of the owner raises by one.
+    pub epoch: Epoch,
+}
+
+/// The lease of a node, in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseRow {
+    /// Whose it is; an owner without a lease row is dead.
+    pub owner: Owner,
+    /// How long it still lasts by the store's clock; zero when it is over.
+    pub remaining: Duration,
+}
+
+/// What the store says about ownership, read in one statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Table {
+    /// By shard.
+    pub shards: Vec<Row>,
+    /// All leases that are not declared dead.
+    pub leases: Vec<LeaseRow>,
+}
+
+impl Table {
+    /// Grows with every change of an owner: the sum of the epochs.
+    pub fn version(&self) -> u64 {
+        self.shards.iter().map(|row| row.epoch.0).sum()
+    }
+}
+
+/// A shard that goes from one node to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Handover {
+    /// Which.
+    pub shard: ShardId,
+    /// Its epoch: before, in the action; after, in the answer.
+    pub epoch: Epoch,
+    /// To whom; `None` when there is nobody.
+    pub to: Option<Owner>,
+}
+
+/// A kind of call to the store; at most one of a kind is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// [`Action::Register`].
+    Register,
+    /// [`Action::Renew`].
+    Renew,
+    /// [`Action::ReadTable`].
+    Read,
+    /// [`Action::DeclareDead`].
+    Declare,
+    /// [`Action::Take`].
+    Take,
+    /// [`Action::Hand`].
+    Hand,
+    /// [`Action::Leave`].
+    Leave,
+}
+
+/// Why a node may be declared dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Death {
+    /// Its lease is over by the store's clock; the store checks that.
+    Expired,
+    /// It is known to be gone: gossip has lost it and its address refuses connections, it said
+    /// goodbye, or it was an earlier life of this very process.
+    Gone,
+}
+
+/// Why a shard comes to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Nobody owned it.
+    Unowned,
+    /// Its owner is dead.
+    Takeover,
+    /// Its owner handed it over.
+    Handover,
+}
+
+impl Reason {
+    /// The reason as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unowned => "unowned",
+            Self::Takeover => "takeover",
+            Self::Handover => "handover",
+        }
+    }
+}
+
+/// How a shard is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// At once: it is no longer this node's. No answer is expected.
+    Stop,
+    /// No step starts; running ones may end, up to the drain timeout; snapshots are written. Then
+    /// [`Event::Closed`].
+    HandOver,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Time has passed. At least every sixteenth of a TTL.
+    Tick,
+    /// The store began a new life of this node; the request left at `sent`.
+    Registered {
+        /// The new life.
+        generation: Generation,
+        /// As in the action.
+        sent: Elapsed,
+    },
+    /// The store prolonged the lease; the request left at `sent`.
+    Renewed {
+        /// As in the action.
+        by: Generation,
+        /// As in the action.
+        sent: Elapsed,
+    },
+    /// The store did not prolong the lease: it was over, or declared so.
+    LeaseLost {
+        /// As in the action.
+        by: Generation,
+    },
+    /// A call did not succeed, or nobody knows whether it did.
+    StoreFailed {
+        /// Which.
+        call: Call,
+    },
+    /// The store's table.
+    TableRead(Arc<Table>),
+    /// Whether the store declared `owner` dead (or found it to be so already).
+    DeclaredDead {
+        /// Who.
+        owner: Owner,
+        /// Whether it is dead.
+        dead: bool,
+    },
+    /// These of the shards that were asked for are now this node's.
+    Taken {
+        /// As in the action.
+        by: Generation,
+        /// With their new epochs.
+        rows: Vec<(ShardId, Epoch)>,
+    },
+    /// These of the shards were handed over; those that are missing had already gone.
+    Handed {
+        /// As in the action.
+        by: Generation,
+        /// With their new epochs.
+        rows: Vec<Handover>,
+    },
+    /// The store has forgotten this node.
+    LeftStore,
+    /// A shard that was to be handed over rests now.
+    Closed {
+        /// Which.
+        shard: ShardId,
+        /// In which epoch it was open.
+        epoch: Epoch,
+        /// Runs that were under way, to be taken up first.
+        hot: Vec<RunId>,
+    },
+    /// A write in this epoch was refused.
+    Fenced {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch that is over.
+        epoch: Epoch,
+    },
+    /// Whether this node can write to its store and carry out a step.
+    SelfTested {
+        /// Whether.
+        ok: bool,
+    },
+    /// The journal wrote something, or failed to.
+    JournalWrite {
+        /// Whether it did.
+        ok: bool,
+    },
+    /// Runs under way, by shard.
+    Loads(BTreeMap<ShardId, u32>),
+    /// All other nodes that gossip knows.
+    Peers(Vec<Peer>),
+    /// This life of a node is gone: its address refuses connections, or it said goodbye.
+    Gone {
+        /// Who.
+        owner: Owner,
+    },
+    /// Some node has seen this version of the table.
+    TableVersion(u64),
+    /// Another node should own these shards by now, and asks for some of them.
+    Asked {
+        /// Who.
+        by: Owner,
+        /// Which.
+        shards: Vec<ShardId>,
+        /// How many at most, the quietest first.
+        at_most: usize,
+    },
+    /// Another node has handed a shard to `owner`, a life of this node.
+    Assigned {
+        /// To whom.
+        owner: Owner,
+        /// Which.
+        shard: ShardId,
+        /// Its new epoch.
+        epoch: Epoch,
+        /// Runs to take up first.
+        hot: Vec<RunId>,
+    },
+    /// This node is to go.
+    Drain,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Ask the store for a new life of this node, with a lease.
+    Register {
+        /// When this was said; to be given back.
+        sent: Elapsed,
+    },
+    /// Ask the store to prolong the lease, if it still lasts.
+    Renew {
+        /// Whose.
+        by: Generation,
+        /// When this was said; to be given back.
+        sent: Elapsed,
+    },
+    /// Read the table.
+    ReadTable,
+    /// Have the store declare a node dead.
+    DeclareDead {
+        /// Who.
+        owner: Owner,
+        /// On what ground.
+        ground: Death,
+    },
+    /// Take shards that are in this epoch, and whose owner is dead or nobody.
+    Take {
+        /// For this life.
+        by: Generation,
+        /// With the epochs seen.
+        rows: Vec<(ShardId, Epoch)>,
+    },
+    /// Hand shards that this node owns in this epoch to another life, or to nobody.
+    Hand {
+        /// For this life.
+        by: Generation,
+        /// With their epochs.
+        rows: Vec<Handover>,
+    },
+    /// Have the store forget this node.
+    Leave {
+        /// Which life.
+        by: Generation,
+    },
+    /// Steps may start until then, and not later, whatever else happens.
+    LeaseUntil(Elapsed),
+    /// Restore the runs of a shard and go on with them.
+    OpenShard {
+        /// Which.
+        shard: ShardId,
+        /// In which epoch.
+        epoch: Epoch,
+        /// Runs to take up first.
+        hot: Vec<RunId>,
+        /// Why it comes here.
+        reason: Reason,
+    },
+    /// Stop the runs of a shard.
+    CloseShard {
+        /// Which.
+        shard: ShardId,
+        /// In which epoch it was opened.
+        epoch: Epoch,
+        /// How.
+        how: How,
+    },
+    /// Try the store and the executor, then tell.
+    SelfTest,
+    /// Ask another node for shards; no answer is expected.
+    Ask {
+        /// Whom.
+        from: Owner,
+        /// For this life.
+        by: Owner,
+        /// Which.
+        shards: Vec<ShardId>,
+        /// How many at most.
+        at_most: usize,
+    },
+    /// Tell a node that a shard is its own now; no answer is expected.
+    Assign {
+        /// Whom.
+        to: Owner,
+        /// Which.
+        shard: ShardId,
+        /// Its new epoch.
+        epoch: Epoch,
+        /// Runs to take up first.
+        hot: Vec<RunId>,
+    },
+    /// Tell all others.
+    Publish {
+        /// Where this node is in its life.
+        phase: Phase,
+        /// Its lease's generation.
+        generation: Option<Generation>,
+        /// The newest version of the table it has seen.
+        table_version: u64,
+    },
+}

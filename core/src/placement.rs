@@ -1,0 +1,124 @@
+//! Which node should own which shard: rendezvous hashing with a cap on the load.
+//!
+//! ```text
+//!   score(node, shard) = xxh3(node's name, seeded with the shard)
+//!   all pairs, highest score first: the shard goes to the node, unless it has one already,
+//!   or the node is full (a tenth above the mean)
+//! ```
+//!
+//! A pure function of the set of names, so that nodes which see the same members agree without
+//! talking. It is the stable matching of shards and nodes that both rank each other by score:
+//! when a node comes or goes, only shards that it gains or loses move, and the few that the cap
+//! pushes on (Mirrokni, Thorup, Zadimoghaddam: "Consistent Hashing with Bounded Loads", 2016,
+//! <https://arxiv.org/abs/1608.01350>).
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use crate::ids::{NodeName, ShardId};
+
+/// How far above the mean a node may be loaded, in percent of the mean.
+const CAP_PERCENT: usize = 110;
+
+/// Most shards that one of `nodes` nodes is given, of `shards` in all: a tenth above the mean, but
+/// never so few that some shard finds no node.
+pub fn cap(shards: u16, nodes: usize) -> usize {
+    let shards = usize::from(shards);
+    let nodes = nodes.max(1);
+    (shards * CAP_PERCENT / (nodes * 100)).max(shards.div_ceil(nodes))
+}
+
+/// A wanted owner for each shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Assignment {
+    /// Sorted by name.
+    nodes: Vec<NodeName>,
+    /// Position in `nodes`, by shard; empty when there is no node.
+    owners: Vec<usize>,
+}
+
+/// A shard whose wanted owner changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The shard.
+    pub shard: ShardId,
+    /// Who should own it so far; `None` if there was no node.
+    pub from: Option<NodeName>,
+    /// Who should own it from now on; `None` if there is no node.
+    pub to: Option<NodeName>,
+}
+
+impl Assignment {
+    /// Divides `shards` shards among `nodes`; their order does not matter.
+    pub fn new(shards: u16, nodes: BTreeSet<NodeName>) -> Self {
+        let cap = cap(shards, nodes.len());
+        Self::with_cap(shards, nodes, cap)
+    }
+
+    fn with_cap(shards: u16, nodes: BTreeSet<NodeName>, cap: usize) -> Self {
+        let nodes: Vec<NodeName> = nodes.into_iter().collect();
+        if nodes.is_empty() {
+            return Self::default();
+        }
+        let mut pairs: Vec<(u64, u16, usize)> = Vec::with_capacity(nodes.len() * shards as usize);
+        for shard in 0..shards {
+            for (position, node) in nodes.iter().enumerate() {
+                pairs.push((score(node, ShardId(shard)), shard, position));
+            }
+        }
+        pairs.sort_unstable_by_key(|pair| Reverse(*pair));
+        let mut loads = vec![0; nodes.len()];
+        let mut owners: Vec<Option<usize>> = vec![None; usize::from(shards)];
+        for (_, shard, position) in pairs {
+            let owner = &mut owners[usize::from(shard)];
+            if owner.is_none() && loads[position] < cap {
+                *owner = Some(position);
+                loads[position] += 1;
+            }
+        }
+        let owners = owners.into_iter().flatten().collect();
+        Self { nodes, owners }
+    }
+
+    /// Who should own `shard`; `None` if there is no node.
+    pub fn owner(&self, shard: ShardId) -> Option<&NodeName> {
+        let position = self.owners.get(usize::from(shard.0))?;
+        self.nodes.get(*position)
+    }
+
+    /// The shards that `node` should own, in order.
+    pub fn shards_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = ShardId> + 'a {
+        (0..)
+            .map(ShardId)
+            .take(self.owners.len())
+            .filter(move |shard| self.owner(*shard) == Some(node))
+    }
+
+    /// The nodes, sorted by name.
+    pub fn nodes(&self) -> &[NodeName] {
+        &self.nodes
+    }
+
+    /// What has to move to get from this assignment to `to`, in the order of the shards.
+    pub fn moves(&self, to: &Self) -> Vec<Move> {
+        let shards = self.owners.len().max(to.owners.len());
+        (0..)
+            .map(ShardId)
+            .take(shards)
+            .filter(|shard| self.owner(*shard) != to.owner(*shard))
+            .map(|shard| Move {
+                shard,
+                from: self.owner(shard).cloned(),
+                to: to.owner(shard).cloned(),
+            })
+            .collect()
+    }
+}
+
+/// How much `node` wants `shard`. All nodes of a cluster must agree on it, so it never changes.
+fn score(node: &NodeName, shard: ShardId) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(node.as_str().as_bytes(), u64::from(shard.0))
+}
+
+#[cfg(test)]
+mod tests;
