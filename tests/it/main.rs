@@ -8,3 +8,4 @@ mod examples;
 mod operate;
 mod program;
 mod server;
+mod service;
