@@ -90,6 +90,12 @@ pub(crate) fn kill(mut child: Child) {
     child.wait().expect("the child is reaped");
 }
 
+/// How many kills a soak makes: what CRANE_SOAK_ROUNDS says, or the test's own number.
+pub(crate) fn rounds(default: u32) -> u32 {
+    let asked = std::env::var("CRANE_SOAK_ROUNDS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// A small generator (xorshift64*), so that a failure can be repeated by its seed.
 pub(crate) struct Random(u64);
 

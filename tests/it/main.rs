@@ -9,3 +9,4 @@ mod http;
 pub(crate) mod operate;
 mod program;
 mod server;
+mod service;

@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Notes, Random, Task, checker, kill, spawn_child};
+use super::{Notes, Random, Task, checker, kill, rounds, spawn_child};
 
 /// Rounds by default; CI asks for more.
 const ROUNDS: u32 = 8;
-
-fn rounds() -> u32 {
-    let asked = std::env::var("CRANE_SOAK_ROUNDS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
-}
 
 /// Kills a loaded node `rounds` times, lets it finish, and says what is wrong then.
 fn soak(rounds: u32, sabotage: Option<&str>) -> Vec<String> {
@@ -42,7 +37,7 @@ fn soak(rounds: u32, sabotage: Option<&str>) -> Vec<String> {
 
 #[test]
 fn nothing_accepted_is_lost_and_nothing_finished_runs_again() {
-    let wrong = soak(rounds(), None);
+    let wrong = soak(rounds(ROUNDS), None);
     assert_eq!(wrong, Vec::<String>::new());
 }
 
