@@ -66,6 +66,31 @@ pub(super) fn strangers(text: &str) -> Vec<String> {
     strangers
 }
 
+/// Why actors are restarted, runs refused, attempts repeated, calls refused.
+const REASONS: &[&str] = &[
+    // restarts
+    "failed",
+    "store",
+    // rejections of runs
+    "invalid",
+    "key_reused",
+    "too_many_runs",
+    "draining",
+    "disk_reserve",
+    "lost",
+    // retries
+    "transient",
+    "timeout",
+    "tool_unavailable",
+    "panic",
+    "interrupted",
+    "other",
+    // rejections of calls
+    "invalid_input",
+    "breaker_open",
+    "queue_full",
+];
+
 fn is_known(label: &str, value: &str) -> bool {
     let among = |known: &[&str]| known.contains(&value);
     match label {
@@ -104,30 +129,13 @@ fn is_known(label: &str, value: &str) -> bool {
             "snapshots_rebuilt",
             "corruption_accepted",
             "fatal",
+            "append",
+            "tool_write",
+            "renew",
+            "read",
+            "history",
         ]),
-        "reason" => among(&[
-            // restarts
-            "failed",
-            "store",
-            // rejections of runs
-            "invalid",
-            "key_reused",
-            "too_many_runs",
-            "draining",
-            "disk_reserve",
-            "lost",
-            // retries
-            "transient",
-            "timeout",
-            "tool_unavailable",
-            "panic",
-            "interrupted",
-            "other",
-            // rejections of calls
-            "invalid_input",
-            "breaker_open",
-            "queue_full",
-        ]),
+        "reason" => among(REASONS),
         "code" => among(&[
             "200", "201", "202", "204", "400", "401", "404", "405", "409", "413", "415", "422",
             "429", "500", "503",
