@@ -128,12 +128,12 @@ fn is_known(label: &str, value: &str) -> bool {
             "checkpoint_space",
             "snapshots_rebuilt",
             "corruption_accepted",
-            "fatal",
             "append",
             "tool_write",
             "renew",
             "read",
             "history",
+            "fatal",
         ]),
         "reason" => among(REASONS),
         "code" => among(&[
