@@ -3,7 +3,7 @@
 //! ```text
 //!   life        is it serving, or going down?            ─┐
 //!   probe       do shards and journal do their work?     ─┼──> ready (503 when not)
-//!   disk        are new runs refused for want of space?  ─┤
+//!   storage     are new runs refused, for want of space? ─┤
 //!   breakers    is a tool cut off?                       ─┴──> health (503 when unhealthy)
 //! ```
 //!
@@ -156,7 +156,7 @@ struct Health {
     /// What the node calls itself.
     node: String,
     system: System,
-    /// `application`, `shards`, `journal`, `disk`, `tools`.
+    /// `application`, `shards`, `journal`, `storage`, `tools`.
     checks: BTreeMap<String, Check>,
 }
 
@@ -175,7 +175,7 @@ async fn health(State(api): State<Api>) -> Response {
         ("application", application(api.life.phase())),
         ("shards", Check::probed(shards)),
         ("journal", Check::probed(journal)),
-        ("disk", disk(&api)),
+        ("storage", storage(&api)),
         ("tools", tools(&api)),
     ];
     let worst = checks.iter().map(|(_, check)| check.status).max();
@@ -209,9 +209,13 @@ fn application(phase: Phase) -> Check {
     Check::unless(trouble, Condition::Degraded)
 }
 
-fn disk(api: &Api) -> Check {
+fn storage(api: &Api) -> Check {
     let refusing = api.node.runtime().refusing();
-    let trouble = refusing.map(|error| format!("new runs are refused: {error}"));
+    let trouble = refusing.map(|error| match error {
+        crane_store::Error::DiskReserve { .. } => format!("new runs are refused: {error}"),
+        // The text may name a host.
+        _ => "new runs are refused: the store is not available; the log says why".to_owned(),
+    });
     Check::unless(trouble, Condition::Degraded)
 }
 

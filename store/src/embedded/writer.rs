@@ -132,6 +132,7 @@ impl Writer {
     fn judge_append(&self, append: &Append) -> Verdict {
         let refuse = |error| Verdict::Answer(Err(error));
         if append.fence.epoch != self.shared.epoch {
+            self.shared.metrics.fenced_writes.increment(1);
             return refuse(Error::Fenced {
                 shard: append.fence.shard,
                 current: Some(self.shared.epoch),

@@ -24,7 +24,7 @@ fn a_healthy_node_says_so_part_by_part() {
     let health = health.json();
     assert_eq!(health["status"], "healthy");
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
-    for check in ["application", "shards", "journal", "disk", "tools"] {
+    for check in ["application", "shards", "journal", "storage", "tools"] {
         assert_eq!(health["checks"][check]["status"], "healthy", "{health}");
     }
     assert_eq!(health["system"]["pid"], node.pid());

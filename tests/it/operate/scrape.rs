@@ -66,18 +66,29 @@ pub(super) fn strangers(text: &str) -> Vec<String> {
     strangers
 }
 
-/// What may go wrong in a store.
-const OPERATIONS: &[&str] = &[
-    "journal_space",
-    "checkpoint_space",
-    "snapshots_rebuilt",
-    "corruption_accepted",
-    "append",
-    "tool_write",
-    "renew",
-    "read",
-    "history",
-    "fatal",
+/// Why actors are restarted, runs refused, attempts repeated, calls refused.
+const REASONS: &[&str] = &[
+    // restarts
+    "failed",
+    "store",
+    // rejections of runs
+    "invalid",
+    "key_reused",
+    "too_many_runs",
+    "draining",
+    "disk_reserve",
+    "lost",
+    // retries
+    "transient",
+    "timeout",
+    "tool_unavailable",
+    "panic",
+    "interrupted",
+    "other",
+    // rejections of calls
+    "invalid_input",
+    "breaker_open",
+    "queue_full",
 ];
 
 fn is_known(label: &str, value: &str) -> bool {
@@ -112,30 +123,19 @@ fn is_known(label: &str, value: &str) -> bool {
         "state" => among(&["pending", "running", "waiting"]),
         "to" => among(&["closed", "half_open", "open"]),
         "class" => among(&["journal", "snapshots", "export", "history"]),
-        "op" => among(OPERATIONS),
-        "reason" => among(&[
-            // restarts
-            "failed",
-            "store",
-            // rejections of runs
-            "invalid",
-            "key_reused",
-            "too_many_runs",
-            "draining",
-            "disk_reserve",
-            "lost",
-            // retries
-            "transient",
-            "timeout",
-            "tool_unavailable",
-            "panic",
-            "interrupted",
-            "other",
-            // rejections of calls
-            "invalid_input",
-            "breaker_open",
-            "queue_full",
+        "op" => among(&[
+            "journal_space",
+            "checkpoint_space",
+            "snapshots_rebuilt",
+            "corruption_accepted",
+            "append",
+            "tool_write",
+            "renew",
+            "read",
+            "history",
+            "fatal",
         ]),
+        "reason" => among(REASONS),
         "code" => among(&[
             "200", "201", "202", "204", "400", "401", "404", "405", "409", "413", "415", "422",
             "429", "500", "503",
