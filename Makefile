@@ -1,6 +1,6 @@
 # The commands that people type most. `verify` changes nothing; `fix` mends what a machine can.
 
-.PHONY: verify fix bench soak
+.PHONY: verify fix bench soak deny
 
 verify:
 	cargo fmt --check
@@ -22,3 +22,7 @@ bench:
 soak:
 	CRANE_SOAK_ROUNDS=30 cargo test --release --test it soak -- --nocapture
 	CRANE_FAILURE_ROUNDS=500 cargo test -p crane-store random_failures
+
+# Licenses, bans and sources of all dependencies; needs `cargo install cargo-deny --locked`.
+deny:
+	cargo deny check bans licenses sources

@@ -8,24 +8,29 @@
 //! [`MemoryStore::reopen`] does. Failures can be injected. Like the durable stores it calls acks
 //! from its own thread, after the lock on the data is gone.
 
+mod data;
+mod worker;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use crane_core::ids::SHARD_COUNT;
-use crane_core::{Epoch, Json, RunId, RunStatus, Seq, ShardId};
+use crane_core::{Epoch, Json, RunId, RunStatus, ShardId};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio::sync::{oneshot, watch};
 
+use data::{Data, lock};
+use worker::{Job, Worker};
+
 use crate::catalog::Catalog;
 use crate::tool_data::ToolData;
 use crate::{
-    Ack, Append, Encoded, Error, Fence, Filter, Listing, Page, RunImage, RunStore, Summary,
-    Unfinished, Write, codec,
+    Ack, Error, Fence, Filter, Listing, Page, RunImage, RunStore, Summary, Unfinished, Write,
 };
 
 /// A store whose data are gone with its last handle.
@@ -33,24 +38,6 @@ pub struct MemoryStore {
     data: Arc<Mutex<Data>>,
     queue: Sender<Job>,
     failed: watch::Receiver<Option<Arc<str>>>,
-}
-
-enum Job {
-    Write(Write, Ack),
-    Probe(Ack),
-    Hold(Receiver<()>),
-    Close(oneshot::Sender<()>),
-}
-
-struct Data {
-    runs: HashMap<RunId, Encoded>,
-    catalog: Catalog,
-    tools: ToolData,
-    /// By shard; 0 means that it was never acquired.
-    epochs: Vec<Epoch>,
-    fail_next: Option<Arc<str>>,
-    /// Bytes free and bytes to keep free, while new runs are refused.
-    reserve: Option<(u64, u64)>,
 }
 
 impl Default for MemoryStore {
@@ -152,132 +139,6 @@ impl MemoryStore {
             // so this ack, too, comes from elsewhere.
             thread::spawn(move || ack(Err(Error::Fatal("its thread has died".into()))));
         }
-    }
-}
-
-fn lock(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
-    data.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The thread behind a handle.
-struct Worker {
-    data: Arc<Mutex<Data>>,
-    report: watch::Sender<Option<Arc<str>>>,
-    /// Why nothing is written any more.
-    stopped: Option<Arc<str>>,
-}
-
-impl Worker {
-    fn work(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            // As the journal does: all that has queued up makes one batch.
-            let batch: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).collect();
-            let mut acks = Vec::with_capacity(batch.len());
-            let mut closed = Vec::new();
-            for job in &batch {
-                if let Job::Hold(held) = job {
-                    // Its end is what is waited for; nothing is ever sent.
-                    let _ = held.recv();
-                }
-            }
-            let data = Arc::clone(&self.data);
-            let mut data = lock(&data);
-            for job in batch {
-                match job {
-                    Job::Hold(_) => {}
-                    Job::Write(write, ack) => acks.push((ack, self.write(&mut data, write))),
-                    Job::Probe(ack) => {
-                        let stopped = self.stopped.clone();
-                        acks.push((ack, stopped.map_or(Ok(()), |why| Err(Error::Fatal(why)))));
-                    }
-                    Job::Close(done) => {
-                        self.stopped.get_or_insert_with(|| "it was closed".into());
-                        closed.push(done);
-                    }
-                }
-            }
-            drop(data);
-            for (ack, result) in acks {
-                ack(result);
-            }
-            for done in closed {
-                // Whoever closed it may have gone.
-                let _ = done.send(());
-            }
-        }
-    }
-
-    fn write(&mut self, data: &mut Data, write: Write) -> Result<(), Error> {
-        if let Some(reason) = data.fail_next.take() {
-            self.stopped = Some(Arc::clone(&reason));
-            self.report.send_replace(Some(reason));
-        }
-        if let Some(reason) = &self.stopped {
-            return Err(Error::Fatal(Arc::clone(reason)));
-        }
-        match write {
-            Write::Append(append) => data.append(&append),
-            Write::Tool(write) => {
-                data.tools.check(&write)?;
-                data.tools.apply(&write);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Data {
-    fn append(&mut self, append: &Append) -> Result<(), Error> {
-        self.check_fence(append)?;
-        let stored = self
-            .catalog
-            .get(append.run)
-            .map_or(Seq(0), |entry| entry.summary.seq);
-        let conflict = Err(Error::Conflict {
-            run: append.run,
-            stored,
-            expected: append.expected,
-        });
-        let count = u64::from(append.events.count);
-        let upto = append.expected.0.saturating_add(count);
-        if count == 0 || upto != append.summary.seq.0 {
-            return conflict;
-        }
-        if append.expected != stored {
-            let is_repeat = upto <= stored.0 && self.holds(append)?;
-            return if is_repeat { Ok(()) } else { conflict };
-        }
-        if let (Some((free, reserve)), Seq(0)) = (self.reserve, stored) {
-            return Err(Error::DiskReserve { free, reserve });
-        }
-        let events = self.runs.entry(append.run).or_default();
-        events.count += append.events.count;
-        events.bytes.extend_from_slice(&append.events.bytes);
-        self.catalog
-            .live(append.run, &append.summary, append.labels.as_deref());
-        Ok(())
-    }
-
-    fn check_fence(&self, append: &Append) -> Result<(), Error> {
-        let shard = append.run.shard();
-        let current = self.epochs[usize::from(shard.0)];
-        let is_owner = append.fence.epoch == current && append.fence.shard == shard;
-        if is_owner && current > Epoch(0) {
-            return Ok(());
-        }
-        Err(Error::Fenced {
-            shard,
-            current: Some(current),
-        })
-    }
-
-    /// Whether the events of `append` are stored already, byte by byte.
-    fn holds(&self, append: &Append) -> Result<bool, Error> {
-        let Some(events) = self.runs.get(&append.run) else {
-            return Ok(false);
-        };
-        let stored = codec::slice(&events.bytes, append.expected, append.events.count)?;
-        Ok(stored.is_some_and(|stored| stored == append.events.bytes))
     }
 }
 

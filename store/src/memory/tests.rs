@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crane_core::Timestamp;
+use crane_core::{Seq, Timestamp};
 
 use super::*;
 use crate::conformance::{Open, Retire};
-use crate::{ToolWrite, commit};
+use crate::{Append, ToolWrite, codec, commit};
 
 /// Opens the same data each time.
 fn open() -> Open {
