@@ -30,6 +30,8 @@ mod operate;
 mod query;
 mod runs;
 mod supervision;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod trace;
 

@@ -64,9 +64,6 @@ pub const PLAN_CACHE: usize = 256;
 pub const STREAM_BACKLOG: usize = 128;
 /// Bytes of stored events that a reader of a run takes at a time.
 pub const STREAM_PIECE_BYTES: usize = 256 << 10;
-/// Bytes of a refused request's body that are read and thrown away, so that its sender can hear
-/// the answer.
-pub const DISCARDED_BODY_BYTES: usize = 32 << 20;
 /// Longest `?wait=` of a request.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Longest idempotency key of a request, in bytes.

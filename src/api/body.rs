@@ -4,16 +4,13 @@
 //!   content-type ──> 415      length ──> 413      UTF-8, grammar, keys, depth ──> 400
 //! ```
 //!
-//! A body that is refused unread is read away up to a bound first: a client that is still writing
-//! would otherwise see a broken connection in place of the answer.
-
-use std::time::Duration;
+//! A body that is too large, or of the wrong type, is refused unread; that its sender can hear why
+//! is the listener's business.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
-use crane_core::limits;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
@@ -26,33 +23,20 @@ pub(super) const JSON: &str = "application/json";
 /// The media type of YAML (RFC 9512).
 pub(super) const YAML: &str = "application/yaml";
 
-/// How long the rest of a body that is refused is waited for.
-const DISCARDING: Duration = Duration::from_millis(500);
 
 /// Reads a body of at most `limit` bytes in one of `grammars`.
 pub(super) async fn read(
     headers: &HeaderMap,
-    mut body: Body,
+    body: Body,
     grammars: &[Grammar],
     limit: usize,
 ) -> Result<(Grammar, Value), ApiError> {
-    let bytes = match collect(headers, &mut body, grammars, limit).await {
-        Ok((grammar, bytes)) => return parse(grammar, &bytes, limit).map(|value| (grammar, value)),
-        Err(refusal) => refusal,
-    };
-    if !headers.contains_key(EXPECT) {
-        discard(body).await;
-    }
-    Err(bytes)
+    let grammar = grammar(headers, grammars)?;
+    let bytes = collect(headers, body, limit).await?;
+    Ok((grammar, parse(grammar, &bytes, limit)?))
 }
 
-async fn collect(
-    headers: &HeaderMap,
-    body: &mut Body,
-    grammars: &[Grammar],
-    limit: usize,
-) -> Result<(Grammar, Bytes), ApiError> {
-    let grammar = grammar(headers, grammars)?;
+async fn collect(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -78,7 +62,7 @@ async fn collect(
             all.extend_from_slice(&data);
         }
     }
-    Ok((grammar, more.map_or(first, BytesMut::freeze)))
+    Ok(more.map_or(first, BytesMut::freeze))
 }
 
 fn grammar(headers: &HeaderMap, grammars: &[Grammar]) -> Result<Grammar, ApiError> {
@@ -160,21 +144,4 @@ fn unsupported(detail: &str, grammars: &[Grammar]) -> ApiError {
         format!("{detail}; send {}", names.join(" or ")),
     )
     .with(json!({ "supported": names }))
-}
-
-/// Reads what is left and throws it away, up to a bound. A client that does not send it gets its
-/// answer all the same; the listener hears it out for a moment longer.
-async fn discard(body: Body) {
-    let _ = tokio::time::timeout(DISCARDING, drain(body)).await;
-}
-
-async fn drain(mut body: Body) {
-    let mut left = limits::DISCARDED_BODY_BYTES;
-    while let Some(Ok(frame)) = body.frame().await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(length) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
 }

@@ -12,14 +12,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::{IntoResponse, Response};
+use crane_core::limits;
 use pin_project_lite::pin_project;
 use tokio::time::{Timeout, timeout};
 use tower::{Layer, Service};
 
 use super::{ApiError, ErrorType};
-
-/// Longest wait for a run that a request may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Answers 503 to what takes longer than this.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +59,7 @@ where
             .query()
             .is_some_and(|query| query.contains("wait="));
         let allowed = match waits {
-            true => self.allowed + LONGEST_WAIT,
+            true => self.allowed + limits::LONGEST_WAIT,
             false => self.allowed,
         };
         Bounded {

@@ -76,3 +76,33 @@ fn new_id() -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
         .unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn panics() -> &'static str {
+        panic!("in /home/somebody/secret.rs")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_that_tells_nothing_of_the_inside() {
+        let router = Router::new()
+            .route("/", get(panics))
+            .layer(axum::middleware::from_fn(guard));
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("\"internal\""), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

@@ -77,14 +77,14 @@ async fn get(State(api): State<Api>, Named(name): Named) -> Result<Response, Api
 )]
 async fn test(
     State(api): State<Api>,
-    name: Result<Named, ApiError>,
+    Named(name): Named,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let input = document(&api, request).await?;
-    let Named(name) = name?;
     if api.life.phase() >= Phase::Draining {
         return Err(ApiError::stopping());
     }
+    find(&api, &name)?;
+    let input = document(&api, request).await?;
     let tried = api.node.runtime().try_tool(&name, input).await;
     let tried = tried.ok_or_else(|| ApiError::tool_not_found(&name))?;
     answer::json(StatusCode::OK, &tool_view::tried(tried))
@@ -116,12 +116,11 @@ enum Ordered {
 )]
 async fn force(
     State(api): State<Api>,
-    name: Result<Named, ApiError>,
+    Named(name): Named,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let document = document(&api, request).await?;
-    let Named(name) = name?;
     find(&api, &name)?;
+    let document = document(&api, request).await?;
     let mode = mode(&document)?;
     api.node.runtime().force_breaker(&name, mode);
     let tool = find(&api, &name)?;

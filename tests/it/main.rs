@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod crash;
 mod examples;
-mod operate;
+mod http;
+pub(crate) mod operate;
 mod program;
 mod server;

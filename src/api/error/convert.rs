@@ -124,3 +124,58 @@ impl From<ChangeError> for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::http::header;
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    #[test]
+    fn a_failing_store_is_unavailable_and_no_path_of_the_server_leaves_it() {
+        let source = Arc::new(std::io::Error::other("bad sector"));
+        for error in [
+            crane_store::Error::Io {
+                context: "writing /var/lib/crane/journal/1".to_owned(),
+                source,
+            },
+            crane_store::Error::Corrupt {
+                file: "/var/lib/crane/history/7".to_owned(),
+                offset: 1,
+                detail: "a bad frame".to_owned(),
+            },
+            crane_store::Error::Fatal("fdatasync of /var/lib/crane failed".into()),
+        ] {
+            let error = ApiError::from(SubmitError::Store(error));
+            assert!(
+                error
+                    .cause
+                    .as_deref()
+                    .is_some_and(|cause| cause.contains("/var"))
+            );
+            let seen = serde_json::to_string(&error).unwrap();
+            assert!(!seen.contains("/var"), "{seen}");
+            let response = error.into_response();
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_says_when_to_come_back() {
+        let error = crane_store::Error::DiskReserve {
+            free: 1,
+            reserve: 2,
+        };
+        let error = ApiError::from(error);
+        assert_eq!(error.error_type, ErrorType::Unavailable);
+        assert_eq!(error.retry_after, Some(SPACE_SECONDS));
+        assert_eq!(
+            error.details,
+            json!({ "free_bytes": 1, "reserve_bytes": 2 })
+        );
+    }
+}

@@ -54,15 +54,14 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 )]
 pub(super) async fn submit(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let limit = api.limits.request_bytes;
-    let grammars = [Grammar::Json, Grammar::Yaml];
-    // The body first, also if the rest is wrong: see the module `body`.
-    let (grammar, document) = body::read(&parts.headers, body, &grammars, limit).await?;
-    let wait = wait(parts.uri.query())?;
-    let key = key(&parts.headers)?;
     if api.life.phase() >= Phase::Draining {
         return Err(ApiError::stopping());
     }
+    let wait = wait(parts.uri.query())?;
+    let key = key(&parts.headers)?;
+    let limit = api.limits.request_bytes;
+    let grammars = [Grammar::Json, Grammar::Yaml];
+    let (grammar, document) = body::read(&parts.headers, body, &grammars, limit).await?;
     let runtime = api.node.runtime();
     let mut request = match grammar {
         Grammar::Json => message::read(document, runtime).await?,

@@ -103,6 +103,11 @@ fn is_known(label: &str, value: &str) -> bool {
             "checkpoint_space",
             "snapshots_rebuilt",
             "corruption_accepted",
+            "append",
+            "tool_write",
+            "renew",
+            "read",
+            "history",
             "fatal",
         ]),
         "reason" => among(&[
