@@ -25,11 +25,15 @@ mod machine;
 mod memory;
 mod node;
 mod plans;
+mod postgres;
 mod recorder;
 mod restore;
 mod rows;
 #[path = "../common/runs.rs"]
 mod runs;
+#[allow(dead_code, reason = "the store's tests need more of it")]
+#[path = "../../store/src/postgres/tests/server.rs"]
+mod server;
 mod store;
 mod syncs;
 mod throughput;
@@ -90,6 +94,13 @@ const FIGURES: &[Figure] = &[
         about: "appends a second of the store alone, by the number of runs at a time",
         groups: &[&["1"], &["16"], &["256"], &["1000"]],
         run: store::run,
+        derive: nothing,
+    },
+    Figure {
+        name: "postgres",
+        about: "the same of the store in PostgreSQL, with its server on this machine",
+        groups: &[&["1"], &["16"], &["256"], &["1000"]],
+        run: postgres::run,
         derive: nothing,
     },
     Figure {

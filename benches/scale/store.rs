@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crane_core::{Epoch, Round, RunId, RunStatus, Seq, ShardId, Timestamp};
-use crane_store::embedded::EmbeddedStore;
-use crane_store::{Append, Encoded, Fence, RunStore, Summary, Write, commit};
+use crane_core::ids::SHARD_COUNT;
+use crane_core::{
+    Attempt, Event, Json, Record, Round, RunId, RunStatus, Seq, ShardId, StepIndex, Timestamp,
+};
+use crane_store::{Append, Fence, RunStore, Summary, Write, codec, commit};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -18,8 +20,8 @@ use crate::rows::Value;
 
 /// Appends of one run, the last of which ends it: those of a 10-step chain.
 const APPENDS: u64 = 12;
-/// Bytes of events of an append.
-const EVENT_BYTES: usize = 238;
+/// Bytes of the input in an append; its events take about 238.
+const INPUT_BYTES: usize = 214;
 const WARM_UP: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(5);
 
@@ -28,60 +30,68 @@ pub(crate) fn run(task: &str, dir: &Path) -> anyhow::Result<Vec<Value>> {
     let writers: u64 = task.parse()?;
     node::block_on(async {
         let store = node::open_store(dir)?;
-        let fences = store.acquire(vec![ShardId(0)]).await?;
-        let epoch = fences.first().context("no shard was acquired")?.epoch;
-        let begun = Instant::now();
-        let until = begun + WARM_UP + WINDOW;
-        let mut all = JoinSet::new();
-        for writer in 0..writers {
-            all.spawn(write(store.clone(), epoch, writer, begun + WARM_UP, until));
-        }
-        tokio::time::sleep_until(begun + WARM_UP).await;
-        let stretch = Stretch::begin()?;
-        tokio::time::sleep_until(until).await;
-        let stretched = stretch.end()?;
-        let mut waits = Vec::new();
-        while let Some(writer) = all.join_next().await {
-            waits.extend(writer??);
-        }
-        store.close().await?;
-        waits.sort_unstable_by(f64::total_cmp);
-        let at = |share: usize| waits.get(waits.len() * share / 1_000).copied();
-        let quantile =
-            |name: &str, share: usize| Value::new(name, at(share).unwrap_or_default(), "us");
-        Ok(vec![
-            Value::new(
-                "appends a second",
-                waits.len() as f64 / stretched.seconds,
-                "",
-            ),
-            Value::new("cores used by the store", stretched.own_cores, ""),
-            quantile("an append, p50", 500),
-            quantile("an append, p99", 990),
-            quantile("an append, p999", 999),
-        ])
+        drive(store, writers).await
     })
+}
+
+/// Lets so many write to a store at a time, and closes it.
+pub(crate) async fn drive(store: Arc<dyn RunStore>, writers: u64) -> anyhow::Result<Vec<Value>> {
+    let shards = (0..SHARD_COUNT).map(ShardId).collect();
+    let fences: Arc<[Fence]> = store.acquire(shards).await?.into();
+    let begun = Instant::now();
+    let until = begun + WARM_UP + WINDOW;
+    let mut all = JoinSet::new();
+    for writer in 0..writers {
+        let (store, fences) = (Arc::clone(&store), Arc::clone(&fences));
+        all.spawn(write(store, fences, writer, begun + WARM_UP, until));
+    }
+    tokio::time::sleep_until(begun + WARM_UP).await;
+    let stretch = Stretch::begin()?;
+    tokio::time::sleep_until(until).await;
+    let stretched = stretch.end()?;
+    let mut waits = Vec::new();
+    while let Some(writer) = all.join_next().await {
+        waits.extend(writer??);
+    }
+    store.close().await?;
+    waits.sort_unstable_by(f64::total_cmp);
+    let at = |share: usize| waits.get(waits.len() * share / 1_000).copied();
+    let quantile = |name: &str, share: usize| Value::new(name, at(share).unwrap_or_default(), "us");
+    Ok(vec![
+        Value::new(
+            "appends a second",
+            waits.len() as f64 / stretched.seconds,
+            "",
+        ),
+        Value::new("cores used by the store", stretched.own_cores, ""),
+        quantile("an append, p50", 500),
+        quantile("an append, p99", 990),
+        quantile("an append, p999", 999),
+    ])
 }
 
 /// Appends until the time is over; how long each took that began after `from`, in microseconds.
 async fn write(
-    store: Arc<EmbeddedStore>,
-    epoch: Epoch,
+    store: Arc<dyn RunStore>,
+    fences: Arc<[Fence]>,
     writer: u64,
     from: Instant,
     until: Instant,
-) -> Result<Vec<f64>, crane_store::Error> {
+) -> anyhow::Result<Vec<f64>> {
+    let input = Json::from_trusted(format!("\"{}\"", "x".repeat(INPUT_BYTES)));
     let mut waits = Vec::new();
     let mut runs = 0;
     loop {
         runs += 1;
         let run = id(writer, runs);
+        let shard = usize::from(run.shard().0);
+        let fence = *fences.get(shard).context("a shard was not acquired")?;
         for seq in 0..APPENDS {
             let begun = Instant::now();
             if begun >= until {
                 return Ok(waits);
             }
-            let write = Write::Append(append(epoch, run, seq));
+            let write = Write::Append(append(fence, run, seq, &input));
             commit(store.as_ref(), write).await?;
             if begun >= from {
                 waits.push(begun.elapsed().as_secs_f64() * 1e6);
@@ -90,14 +100,21 @@ async fn write(
     }
 }
 
-fn append(epoch: Epoch, run: RunId, seq: u64) -> Append {
+fn append(fence: Fence, run: RunId, seq: u64, input: &Json) -> Append {
     let ends = seq + 1 == APPENDS;
     let at = Timestamp(1_700_000_000_000_000);
+    let event = Event::StepStarted {
+        step: StepIndex(0),
+        attempt: Attempt(1),
+        input: input.clone(),
+    };
+    let record = Record {
+        seq: Seq(seq + 1),
+        at,
+        event,
+    };
     Append {
-        fence: Fence {
-            shard: run.shard(),
-            epoch,
-        },
+        fence,
         run,
         expected: Seq(seq),
         summary: Summary {
@@ -112,10 +129,7 @@ fn append(epoch: Epoch, run: RunId, seq: u64) -> Append {
             wake_at: None,
         },
         labels: None,
-        events: Encoded {
-            count: 1,
-            bytes: vec![b'x'; EVENT_BYTES],
-        },
+        events: codec::encode(&[record]),
         eager: true,
     }
 }

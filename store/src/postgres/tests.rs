@@ -14,7 +14,6 @@ mod proxy;
 mod server;
 mod setup;
 mod shards;
-mod throughput;
 
 use std::sync::Arc;
 use std::time::Duration;
