@@ -13,6 +13,9 @@
 //! It never sees the actors of a node; it reaches them through the small traits that are named
 //! `ports`, which the node implements.
 
+pub mod gossip;
+pub mod metrics;
 pub mod ownership;
+pub mod secret;
 
 pub use ownership::words::Owner;
