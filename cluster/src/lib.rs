@@ -13,6 +13,7 @@
 //! It never sees the actors of a node; it reaches them through the small traits that are named
 //! `ports`, which the node implements.
 
+pub mod gateway;
 pub mod gossip;
 pub mod metrics;
 pub mod ownership;
