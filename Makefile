@@ -18,6 +18,7 @@ bench:
 	cargo bench --bench scale
 	cargo bench --bench micro
 
-# Thirty rounds of kill -9 with a checker, and its negative control.
+# Thirty rounds of kill -9 with a checker, and its negative control; 500 random failures of the store.
 soak:
 	CRANE_SOAK_ROUNDS=30 cargo test --release --test it soak -- --nocapture
+	CRANE_FAILURE_ROUNDS=500 cargo test -p crane-store random_failures

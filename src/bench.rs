@@ -1,4 +1,4 @@
-//! The load generator: closed loop, in process, durable.
+//! The load generator: closed loop, durable; against a server over HTTP, or in process.
 //!
 //! ```text
 //!   worker 1..concurrency:  submit ──> accepted, durable ──> ... ──> run ended ──> again
@@ -8,32 +8,41 @@
 //! Each worker submits a run, waits until it has ended, and submits the next: so at most
 //! `concurrency` runs are open, and a slow node is asked for less instead of being drowned. Warm-up
 //! runs come first and are not counted. Percentiles come from an HDR histogram of every counted
-//! run, not from samples.
+//! run, not from samples. A run that is refused, lost with its connection, or does not complete is
+//! an error and is counted as one.
 
 pub mod probe;
 mod shape;
+mod tally;
+mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crane_actors::Runtime;
-use crane_actors::submit::Request;
-use crane_core::RunStatus;
-use hdrhistogram::Histogram;
 use serde::Serialize;
-use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use shape::{Shape, ShapeError};
+pub use worker::Source;
+
+use tally::Tally;
+use worker::{Prepared, Worker};
 
 /// Steps that a shape is measured with unless the number of runs is given.
 const STEPS: usize = 200_000;
 /// Fewest runs that make percentiles worth printing.
 const LEAST_RUNS: usize = 1_000;
-/// Longest latency that is told apart, in microseconds: an hour.
-const LONGEST_US: u64 = 3_600_000_000;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// So many runs.
+    Runs(usize),
+    /// As many runs as start within this time.
+    Time(Duration),
+}
 
 /// What was measured of one shape.
 #[derive(Clone, Debug, Serialize)]
@@ -58,6 +67,10 @@ pub struct Measured {
     pub p99_ms: f64,
     /// 999 of 1,000 runs took at most this, in milliseconds.
     pub p999_ms: f64,
+    /// The median time of an fdatasync of 4 KiB, in microseconds, where it was measured.
+    pub fdatasync_us: Option<f64>,
+    /// Memory in use by the node after the runs, in bytes; in process that of this process.
+    pub rss_bytes: Option<u64>,
     /// The first error, for people.
     #[serde(skip)]
     pub first_error: Option<String>,
@@ -72,168 +85,123 @@ pub enum Error {
     /// The histogram refused.
     #[error("latencies cannot be recorded: {0}")]
     Histogram(String),
+    /// The server cannot be reached.
+    #[error(transparent)]
+    Server(#[from] crate::client::Error),
+    /// Nothing works, so there is nothing to measure.
+    #[error("no run of the warm-up completed: {0}")]
+    WarmUp(String),
 }
 
 /// What all workers of a round share.
 #[derive(Debug)]
 struct Load {
-    runtime: Runtime,
-    plans: Vec<(Value, usize)>,
+    plans: Vec<Prepared>,
     /// Runs started so far.
     started: AtomicUsize,
-    /// Runs to start.
-    runs: usize,
+    amount: Amount,
+    begun: Instant,
 }
 
-/// What one worker saw.
-#[derive(Debug)]
-struct Tally {
-    latencies: Histogram<u64>,
-    steps: usize,
-    completed: usize,
-    errors: usize,
-    first_error: Option<String>,
+impl Load {
+    /// The number of the next run, unless there were enough.
+    fn next(&self) -> Option<usize> {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let more = match self.amount {
+            Amount::Runs(runs) => number < runs,
+            Amount::Time(time) => self.begun.elapsed() < time,
+        };
+        more.then_some(number)
+    }
 }
 
-/// Measures one shape; `runs` is chosen by the number of its steps unless given.
+/// Measures one shape; the amount is chosen by the number of its steps unless given.
 ///
 /// # Errors
-/// Only when the measuring itself fails; runs that fail are counted.
+/// When the measuring itself fails, or nothing works; single runs that fail are counted.
 pub async fn measure(
-    runtime: &Runtime,
+    source: &Source,
     shape: &Shape,
     concurrency: usize,
-    runs: Option<usize>,
+    amount: Option<Amount>,
 ) -> Result<Measured, Error> {
-    let plans = shape.plans();
-    let steps: usize = plans.iter().map(|(_, steps)| steps).sum();
-    let runs = runs.unwrap_or_else(|| (STEPS * plans.len() / steps.max(1)).max(LEAST_RUNS));
-    let warm_up = (runs / 10).clamp(1, 10 * concurrency);
-    round(runtime, &plans, concurrency, warm_up).await?;
+    let plans: Vec<Prepared> = shape.plans().into_iter().map(Prepared::new).collect();
+    let steps: usize = plans.iter().map(|plan| plan.steps).sum();
+    let enough = || Amount::Runs((STEPS * plans.len() / steps.max(1)).max(LEAST_RUNS));
+    let amount = amount.unwrap_or_else(enough);
+    let (warm_up, count) = match amount {
+        Amount::Runs(runs) => {
+            let warm_up = (runs / 10).clamp(1, 10 * concurrency);
+            (Amount::Runs(warm_up), concurrency.min(runs))
+        }
+        Amount::Time(time) => (Amount::Time(time / 10), concurrency),
+    };
+    let mut workers = Vec::with_capacity(count);
+    for _ in 0..count {
+        workers.push(source.worker().await?);
+    }
+    let (warm, workers) = round(workers, &plans, warm_up).await?;
+    if warm.completed == 0
+        && let Some(error) = warm.first_error
+    {
+        return Err(Error::WarmUp(error));
+    }
     let start = Instant::now();
-    let tally = round(runtime, &plans, concurrency, runs).await?;
+    let (tally, _) = round(workers, &plans, amount).await?;
     let seconds = start.elapsed().as_secs_f64();
-    let percentile = |quantile| tally.latencies.value_at_quantile(quantile) as f64 / 1_000.0;
     Ok(Measured {
         shape: shape.to_string(),
         concurrency,
-        runs,
+        runs: tally.completed + tally.errors,
         errors: tally.errors,
         seconds,
         runs_per_second: tally.completed as f64 / seconds,
         steps_per_second: tally.steps as f64 / seconds,
-        p50_ms: percentile(0.5),
-        p99_ms: percentile(0.99),
-        p999_ms: percentile(0.999),
+        p50_ms: tally.percentile_ms(0.5),
+        p99_ms: tally.percentile_ms(0.99),
+        p999_ms: tally.percentile_ms(0.999),
+        fdatasync_us: None,
+        rss_bytes: source.resident_bytes().await,
         first_error: tally.first_error,
     })
 }
 
-/// Starts so many runs and waits for the last of them.
+/// Starts runs until there were enough, and waits for the last of them. The workers come back, with
+/// their connections.
 async fn round(
-    runtime: &Runtime,
-    plans: &[(Value, usize)],
-    concurrency: usize,
-    runs: usize,
-) -> Result<Tally, Error> {
+    workers: Vec<Worker>,
+    plans: &[Prepared],
+    amount: Amount,
+) -> Result<(Tally, Vec<Worker>), Error> {
     let load = Arc::new(Load {
-        runtime: runtime.clone(),
         plans: plans.to_vec(),
         started: AtomicUsize::new(0),
-        runs,
+        amount,
+        begun: Instant::now(),
     });
-    let mut workers = JoinSet::new();
-    for _ in 0..concurrency.min(runs) {
+    let mut running = JoinSet::new();
+    for worker in workers {
         let tally = Tally::new()?;
-        workers.spawn(work(load.clone(), tally));
+        running.spawn(work(load.clone(), worker, tally));
     }
     let mut all = Tally::new()?;
-    while let Some(tally) = workers.join_next().await {
-        all.add(tally?)?;
+    let mut workers = Vec::with_capacity(running.len());
+    while let Some(ended) = running.join_next().await {
+        let (tally, worker) = ended?;
+        all.add(tally)?;
+        workers.push(worker);
     }
-    Ok(all)
+    Ok((all, workers))
 }
 
-async fn work(load: Arc<Load>, mut tally: Tally) -> Tally {
-    loop {
-        let number = load.started.fetch_add(1, Ordering::Relaxed);
-        if number >= load.runs {
-            return tally;
-        }
-        let (plan, steps) = &load.plans[number % load.plans.len()];
+async fn work(load: Arc<Load>, mut worker: Worker, mut tally: Tally) -> (Tally, Worker) {
+    while let Some(number) = load.next() {
+        let plan = &load.plans[number % load.plans.len()];
         let start = Instant::now();
-        match one(&load.runtime, plan).await {
-            Ok(()) => tally.completed(start.elapsed(), *steps),
+        match worker.one(plan).await {
+            Ok(()) => tally.completed(start.elapsed(), plan.steps),
             Err(error) => tally.failed(error),
         }
     }
-}
-
-/// One run from its submission to its end.
-async fn one(runtime: &Runtime, plan: &Value) -> Result<(), String> {
-    let request = Request {
-        plan: Some(plan.clone()),
-        ..Request::default()
-    };
-    let submitted = runtime.submit(request, true).await;
-    let submitted = submitted.map_err(|error| error.to_string())?;
-    let ended = match submitted.end {
-        Some(end) => end.await.ok(),
-        None => None,
-    };
-    let run = match ended {
-        Some(run) => run,
-        // Its actor restarted or slept on the way: the store knows the end.
-        None => runtime
-            .ended(submitted.run.id)
-            .await
-            .map_err(|error| error.to_string())?
-            .ok_or("the run is gone")?,
-    };
-    match run.status() {
-        RunStatus::Completed => Ok(()),
-        status => {
-            let error = run.error.as_deref().unwrap_or_default();
-            Err(format!("run {} is {}: {error}", run.id, status.as_str()))
-        }
-    }
-}
-
-impl Tally {
-    fn new() -> Result<Self, Error> {
-        let latencies = Histogram::new_with_bounds(1, LONGEST_US, 3)
-            .map_err(|error| Error::Histogram(error.to_string()))?;
-        Ok(Self {
-            latencies,
-            steps: 0,
-            completed: 0,
-            errors: 0,
-            first_error: None,
-        })
-    }
-
-    fn completed(&mut self, took: Duration, steps: usize) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.latencies.saturating_record(micros.max(1));
-        self.completed += 1;
-        self.steps += steps;
-    }
-
-    fn failed(&mut self, error: String) {
-        self.errors += 1;
-        self.first_error.get_or_insert(error);
-    }
-
-    fn add(&mut self, other: Self) -> Result<(), Error> {
-        self.latencies
-            .add(&other.latencies)
-            .map_err(|error| Error::Histogram(error.to_string()))?;
-        self.steps += other.steps;
-        self.completed += other.completed;
-        self.errors += other.errors;
-        if let Some(error) = other.first_error {
-            self.first_error.get_or_insert(error);
-        }
-        Ok(())
-    }
+    (tally, worker)
 }

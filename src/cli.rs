@@ -16,9 +16,12 @@
 mod bench;
 mod check;
 mod completions;
+mod config;
 mod failure;
 mod interrupt;
+mod place;
 mod plan;
+mod remote;
 mod request;
 mod run;
 mod runs;
@@ -28,13 +31,15 @@ mod tools;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{output, telemetry};
 use failure::Failure;
+use place::{ConfigFile, Data};
 
 /// Version and commit.
 const VERSION: &str = concat!(
@@ -43,6 +48,9 @@ const VERSION: &str = concat!(
     env!("CRANE_COMMIT"),
     ")"
 );
+
+/// The variable that is as good as `--log`.
+const LOG_VARIABLE: &str = "CRANE_LOG";
 
 /// A durable runtime for AI-agent runs.
 ///
@@ -53,7 +61,7 @@ const VERSION: &str = concat!(
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     /// What to log to standard error, such as `info,crane_actors=debug` [default: warnings]
-    #[arg(long, global = true, env = "CRANE_LOG", value_name = "FILTER")]
+    #[arg(long, global = true, env = LOG_VARIABLE, value_name = "FILTER")]
     log: Option<String>,
 
     #[command(subcommand)]
@@ -77,37 +85,13 @@ enum Command {
     Plan(plan::Command),
     /// Verify everything that is stored
     Check(check::Arguments),
-    /// Measure throughput and latency on this machine
+    /// Check and show the configuration, make tokens
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Measure throughput and latency, in process or of a server
     Bench(bench::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
-}
-
-/// Where the runs are.
-#[derive(Clone, Debug, Args)]
-struct Data {
-    /// Directory that holds the runs
-    #[arg(long = "data", value_name = "DIR", default_value = DEFAULT_DATA)]
-    path: PathBuf,
-}
-
-/// Where runs are kept unless told otherwise.
-const DEFAULT_DATA: &str = "./crane-data";
-
-impl Data {
-    /// The option as it has to be repeated in a command that goes on with the same data.
-    fn option(&self) -> String {
-        let path = self.path.display().to_string();
-        if path == DEFAULT_DATA {
-            return String::new();
-        }
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
-        if !path.is_empty() && path.chars().all(is_plain) {
-            format!(" --data {path}")
-        } else {
-            format!(" --data '{}'", path.replace('\'', "'\\''"))
-        }
-    }
 }
 
 /// How a list is printed.
@@ -132,6 +116,11 @@ enum Shape {
     Json,
 }
 
+/// What is printed as JSON, as the text that a server sends.
+fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Failure> {
+    Ok(to_raw_value(value).map_err(std::io::Error::from)?)
+}
+
 /// Carries out a command line (the program's name first) and says how it went.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -142,16 +131,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
-    let filter = cli.log.as_deref().unwrap_or(match cli.command {
-        // Who forces a breaker need not be warned that it changed.
-        Command::Tools(_) => "error",
-        _ => telemetry::DEFAULT_FILTER,
-    });
-    if let Err(message) = telemetry::start(filter) {
-        output::note(&format!("error: {message}"));
+    if let Err(error) = start_logging(&cli) {
+        output::note(&format!("error: --log {error}"));
         return ExitCode::from(failure::USAGE);
     }
-    match carry_out(cli.command) {
+    match carry_out(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if let Some(message) = failure.message() {
@@ -162,22 +146,47 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn carry_out(command: Command) -> Result<u8, Failure> {
-    match command {
-        Command::Serve(arguments) => block_on(serve::run(arguments)),
+/// A server logs as its configuration says, which is read later.
+fn start_logging(cli: &Cli) -> Result<(), telemetry::Error> {
+    let default = match cli.command {
+        Command::Serve(_) => return Ok(()),
+        // Who forces a breaker need not be warned that it changed.
+        Command::Tools(_) => "error",
+        _ => telemetry::DEFAULT_FILTER,
+    };
+    let filter = cli.log.as_deref().unwrap_or(default);
+    telemetry::start(filter, telemetry::Format::Auto)
+}
+
+fn carry_out(cli: Cli) -> Result<u8, Failure> {
+    match cli.command {
+        Command::Serve(arguments) => block_on(serve::run(arguments, cli.log)),
         Command::Run(arguments) => block_on(run::run(arguments)),
         Command::Runs(command) => block_on(runs::run(command)),
         Command::Tools(command) => block_on(tools::run(command)),
         Command::Plan(command) => plan::run(&command),
+        Command::Config(command) => config::run(&command, cli.log.as_deref()),
         Command::Check(arguments) => check::run(&arguments),
-        Command::Bench(arguments) => block_on(bench::run(arguments)),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
 
 /// Runs a command that needs a node.
 fn block_on(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    run_on(&mut tokio::runtime::Builder::new_multi_thread(), command)
+}
+
+/// Runs a command on this thread alone.
+fn block_on_one_thread(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    run_on(&mut tokio::runtime::Builder::new_current_thread(), command)
+}
+
+fn run_on(
+    threads: &mut tokio::runtime::Builder,
+    command: impl Future<Output = Result<u8, Failure>>,
+) -> Result<u8, Failure> {
+    let runtime = threads
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads from the system: {error}")))?;
@@ -196,13 +205,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_data_option_is_repeated_only_when_needed_and_quoted_when_needed() {
-        let option = |path: &str| Data { path: path.into() }.option();
-        assert_eq!(option(DEFAULT_DATA), "");
-        assert_eq!(option("/var/lib/crane"), " --data /var/lib/crane");
-        assert_eq!(option("it's here"), " --data 'it'\\''s here'");
     }
 }

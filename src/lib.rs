@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   cli ──> session ──> Node (store + tools + planner + supervision tree) ──> Runtime
-//!    │         └── live view: follows the events of a run
+//!    ├───> client ──> the API of another process
+//!    │         └── live view: follows the events of a run, of either
 //!    ├── plan_file: files to JSON, findings to lines
 //!    └── output: the only writer of standard output and standard error
 //! ```
@@ -13,12 +14,15 @@
 pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod client;
+pub mod config;
 pub mod life;
 pub mod live;
+pub mod metrics;
 pub mod node;
 pub mod output;
 pub mod plan_file;
 pub mod server;
-pub mod settings;
 pub mod telemetry;
+pub mod token;
 pub mod tool_view;

@@ -12,7 +12,7 @@ mod bars;
 mod sentence;
 
 use crane_core::event::Event;
-use crane_core::{Record, Run, StepStatus};
+use crane_core::{Record, Run};
 
 use crate::output::{self, Paint};
 use bars::Bars;
@@ -111,16 +111,6 @@ impl Live {
 
 /// Steps that have ended, and steps in all.
 fn progress(run: &Run) -> (usize, usize) {
-    let ended = run.steps.iter().filter(|step| is_ended(step.status));
+    let ended = run.steps.iter().filter(|step| step.status.is_ended());
     (ended.count(), run.steps.len())
-}
-
-fn is_ended(status: StepStatus) -> bool {
-    match status {
-        StepStatus::Completed
-        | StepStatus::Failed
-        | StepStatus::Skipped
-        | StepStatus::Cancelled => true,
-        StepStatus::Pending | StepStatus::Running | StepStatus::Waiting => false,
-    }
 }

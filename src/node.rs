@@ -1,7 +1,7 @@
 //! A node: the store, the tools, the planner and the supervision tree, put together.
 //!
 //! ```text
-//!   NodeOptions ──> EmbeddedStore ──┐
+//!   Config ───────> EmbeddedStore ──┐
 //!                   standard tools ─┼──> Runtime (shards = 2 x cores) ──> Node
 //!                   rules planner ──┘
 //! ```
@@ -17,30 +17,16 @@ use crane_actors::clock::Clock;
 use crane_actors::registry::Registry;
 use crane_actors::runtime::StartError;
 use crane_actors::{Options, Restore, Runtime};
-use crane_core::Limits;
 use crane_store::RunStore;
 use crane_store::embedded::{self, EmbeddedStore};
 use crane_store::memory::MemoryStore;
 use crane_tools::ToolsConfig;
 use crane_tools::planner::RulesPlanner;
 
-use crate::settings::Settings;
+use crate::config::Config;
 
 /// What a node that is not part of a cluster calls itself in a run's `node`.
 pub const LOCAL_NAME: &str = "local";
-
-/// What a node is opened with.
-#[derive(Clone, Debug)]
-pub struct NodeOptions {
-    /// The data directory; made if it is missing.
-    pub data: PathBuf,
-    /// Which unfinished runs it takes up.
-    pub restore: Restore,
-    /// Its bounds.
-    pub limits: Limits,
-    /// Its settings.
-    pub settings: Settings,
-}
 
 /// Why a node did not open.
 #[derive(Debug, thiserror::Error)]
@@ -65,49 +51,45 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the store of `options.data` and starts everything on it.
+    /// Opens the store in the data directory of `config`, made if it is missing, and starts
+    /// everything on it; `restore` says which unfinished runs are taken up.
     ///
     /// # Errors
     /// A store that cannot be opened or owned, tools that cannot be used together.
-    pub async fn open(options: NodeOptions) -> Result<Self, OpenError> {
+    pub async fn open(config: &Config, restore: Restore) -> Result<Self, OpenError> {
         let clock = Clock::system();
-        let store_options = store_options(&options, &clock);
+        let store_options = store_options(config, &clock);
         // Opening reads and syncs files for as long as recovery takes.
         let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(store_options))
             .await
             .map_err(|error| OpenError::Thread(error.to_string()))??;
-        let data = Some(options.data.clone());
-        Self::start(Arc::new(store), clock, options, data).await
+        let data = Some(config.node.data.clone());
+        Self::start(Arc::new(store), clock, config, restore, data).await
     }
 
     /// A node that keeps nothing: for questions that need tools and no data.
     ///
     /// # Errors
     /// Tools that cannot be used together.
-    pub async fn in_memory(limits: Limits, settings: Settings) -> Result<Self, OpenError> {
-        let options = NodeOptions {
-            data: PathBuf::new(),
-            restore: Restore::None,
-            limits,
-            settings,
-        };
+    pub async fn in_memory(config: &Config) -> Result<Self, OpenError> {
         let store = Arc::new(MemoryStore::new());
-        Self::start(store, Clock::system(), options, None).await
+        Self::start(store, Clock::system(), config, Restore::None, None).await
     }
 
     async fn start(
         store: Arc<dyn RunStore>,
         clock: Clock,
-        options: NodeOptions,
+        config: &Config,
+        restore: Restore,
         data: Option<PathBuf>,
     ) -> Result<Self, OpenError> {
         let runtime = Runtime::start(Options {
             store: store.clone(),
-            tools: crane_tools::standard(options.settings.tools),
+            tools: crane_tools::standard(config.tools.clone()),
             planner: Arc::new(RulesPlanner),
-            limits: options.limits,
+            limits: config.limits.clone(),
             clock,
-            restore: options.restore,
+            restore,
             shards: shards(),
         })
         .await?;
@@ -151,11 +133,15 @@ pub fn catalog(tools: ToolsConfig) -> Result<Registry, OpenError> {
     Ok(registry)
 }
 
-fn store_options(options: &NodeOptions, clock: &Clock) -> embedded::Options {
+fn store_options(config: &Config, clock: &Clock) -> embedded::Options {
     let clock = clock.clone();
+    let store = &config.store;
     embedded::Options {
-        accept_corruption: options.settings.accept_corruption,
-        ..embedded::Options::new(&options.data, Arc::new(move || clock.now()))
+        disk_reserve: store.disk_reserve,
+        retention: store.retention,
+        export_bytes: store.export_bytes,
+        accept_corruption: store.accept_corruption,
+        ..embedded::Options::new(&config.node.data, Arc::new(move || clock.now()))
     }
 }
 

@@ -16,6 +16,7 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::MultiProgress;
 use serde::Serialize;
 
+pub use indent::indent as indented;
 pub use paint::{Paint, duration, micros, one_line};
 pub use table::Table;
 
@@ -31,15 +32,26 @@ static BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
 /// # Errors
 /// When the output cannot be written, such as to a full disk.
 pub fn print(text: &str) -> io::Result<()> {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    write_stdout(text, end)
+}
+
+/// Writes a part of a result, without a line end of its own.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_part(text: &str) -> io::Result<()> {
+    write_stdout(text, "")
+}
+
+fn write_stdout(text: &str, end: &str) -> io::Result<()> {
     if READER_GONE.load(Ordering::Relaxed) {
         return Ok(());
     }
     let write = || {
         let mut stream = AutoStream::auto(io::stdout().lock());
         stream.write_all(text.as_bytes())?;
-        if !text.ends_with('\n') {
-            stream.write_all(b"\n")?;
-        }
+        stream.write_all(end.as_bytes())?;
         stream.flush()
     };
     match beside_bars(write) {

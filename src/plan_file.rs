@@ -25,6 +25,44 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use position::Position;
+pub use strict::Refused;
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grammar {
+    /// JSON and nothing else.
+    Json,
+    /// YAML, which most JSON is as well.
+    Yaml,
+}
+
+/// The one document that `bytes`, such as the body of a request, hold; its texts may be `limit`
+/// bytes in all, aliases expanded.
+///
+/// # Errors
+/// Everything that keeps it from being one document, as for a file.
+pub fn from_bytes(bytes: &[u8], grammar: Grammar, limit: usize) -> Result<Value, Refused> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        Refused::new(format!(
+            "byte {} (line {}) is not UTF-8 text",
+            before.len(),
+            line_after(before)
+        ))
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err(Refused::new("it is empty"));
+    }
+    match grammar {
+        Grammar::Json => strict::json(text, limit),
+        Grammar::Yaml if text.contains('\0') => Err(Refused::new("it is binary")),
+        Grammar::Yaml => match strict::yaml(text, limit)? {
+            Value::Null => Err(Refused::new("it is empty")),
+            value => Ok(value),
+        },
+    }
+}
 
 /// Why a file is no document. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -177,8 +215,7 @@ fn text_of(bytes: Vec<u8>, file: &str) -> Result<String, Error> {
         Ok(text) => text,
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
-            let before = &error.as_bytes()[..valid];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = line_after(&error.as_bytes()[..valid]);
             return Err(Error::NotUtf8 { file, line });
         }
     };
@@ -190,6 +227,11 @@ fn text_of(bytes: Vec<u8>, file: &str) -> Result<String, Error> {
         return Err(Error::Empty { file });
     }
     Ok(text)
+}
+
+/// The line, from 1, of what follows on these bytes.
+fn line_after(before: &[u8]) -> usize {
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 fn parse(file: String, text: String, is_json: bool, limit: usize) -> Result<Document, Error> {

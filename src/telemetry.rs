@@ -1,10 +1,19 @@
 //! What the process says about itself: log lines on standard error, pretty on a terminal and JSON
-//! elsewhere, and panics as log lines.
+//! elsewhere, and panics as log lines. What is logged may change while it runs.
+//!
+//! A span or an event that the filter leaves out costs a comparison of levels: filters are
+//! reloaded as a whole, which tells every place in the code whether anybody listens.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::str::FromStr;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::output;
 
@@ -13,27 +22,146 @@ use crate::output;
 /// news.
 pub const DEFAULT_FILTER: &str = "warn,ractor=error,crane_actors::run=error";
 
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Pretty on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// A JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+impl FromStr for Format {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "json" => Ok(Self::Json),
+            "pretty" => Ok(Self::Pretty),
+            _ => Err("it must be \"auto\", \"json\" or \"pretty\""),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Pretty => "pretty",
+        })
+    }
+}
+
+/// Why logging is not as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text is no filter.
+    #[error("{text:?} is not a filter such as \"info,crane=debug\": {reason}")]
+    Filter {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Logging was not started in this process.
+    #[error("logging was not started")]
+    NotStarted,
+    /// Logging was started before, by somebody else.
+    #[error("logging did not start: {0}")]
+    Start(String),
+}
+
+/// Replaces the filter of a subscriber.
+type Handle = reload::Handle<EnvFilter, Registry>;
+
+/// Puts another filter in place of the present one.
+type Reload = Box<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync>;
+
+/// The logging of this process; there is one, as there is one standard error.
+struct Running {
+    reload: Reload,
+    text: Mutex<String>,
+}
+
+static RUNNING: OnceLock<Running> = OnceLock::new();
+
 /// Starts logging by a filter (such as `info,crane_actors=debug`).
 ///
 /// # Errors
 /// A filter that is none, with what is wrong with it.
-pub fn start(text: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(text).map_err(|error| {
-        format!("--log {text:?} is not a filter such as \"info,crane=debug\": {error}")
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Stderr);
-    let started = if io::stderr().is_terminal() {
-        builder.with_ansi(output::is_colored()).try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
+pub fn start(text: &str, format: Format) -> Result<(), Error> {
+    let (lines, handle) = lines(filter(text)?, format);
+    lines
+        .try_init()
+        .map_err(|error| Error::Start(error.to_string()))?;
+    let running = Running {
+        reload: Box::new(move |filter| handle.reload(filter).map_err(|_| Error::NotStarted)),
+        text: Mutex::new(text.to_owned()),
     };
-    if let Err(error) = started {
-        return Err(format!("logging did not start: {error}"));
-    }
+    // The global subscriber above can be set once, and so this is the first time.
+    let _ = RUNNING.set(running);
     log_panics();
     Ok(())
+}
+
+/// Writes lines about what passes the filter, which the handle replaces.
+fn lines(filter: EnvFilter, format: Format) -> (impl Subscriber + Send + Sync, Handle) {
+    let (filter, handle) = reload::Layer::new(filter);
+    let is_pretty = match format {
+        Format::Auto => io::stderr().is_terminal(),
+        Format::Json => false,
+        Format::Pretty => true,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(Stderr);
+    let lines = if is_pretty {
+        lines.with_ansi(output::is_colored()).boxed()
+    } else {
+        lines.json().flatten_event(true).boxed()
+    };
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    (subscriber, handle)
+}
+
+/// Whether a text is a filter.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(text: &str) -> Result<(), Error> {
+    filter(text).map(drop)
+}
+
+/// Logs by another filter from now on.
+///
+/// # Errors
+/// A text that is no filter; the present one stays then.
+pub fn set_filter(text: &str) -> Result<(), Error> {
+    let filter = filter(text)?;
+    let running = RUNNING.get().ok_or(Error::NotStarted)?;
+    let mut present = running.text.lock().unwrap_or_else(PoisonError::into_inner);
+    (running.reload)(filter)?;
+    text.clone_into(&mut present);
+    Ok(())
+}
+
+/// The filter that is in effect; `None` where logging was not started.
+pub fn current_filter() -> Option<String> {
+    let running = RUNNING.get()?;
+    let text = running.text.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(text.clone())
+}
+
+fn filter(text: &str) -> Result<EnvFilter, Error> {
+    // Values of fields are compared as texts: a pattern from outside could be made to take long.
+    let parsed = EnvFilter::builder().with_regex(false).parse(text);
+    parsed.map_err(|error| Error::Filter {
+        text: text.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// A panic in a tool or an actor is contained by its supervisor; it is news, not the end, so it is
@@ -81,5 +209,31 @@ impl Drop for LineWriter {
     fn drop(&mut self) {
         // A log line that nobody can read is lost, like any other message to nobody.
         let _ = output::write_stderr(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::level_filters::LevelFilter;
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_listens_to_is_left_out_by_its_level_also_after_a_change() {
+        let (subscriber, handle) = lines(filter(DEFAULT_FILTER).unwrap(), Format::Json);
+        // The macros of tracing look at this and at nothing else when it is below their level.
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::WARN));
+        handle.reload(filter("info,crane=debug").unwrap()).unwrap();
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::DEBUG));
+        handle.reload(filter("error").unwrap()).unwrap();
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::ERROR));
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for text in ["info,=debug=", "crane=louder", "[a="] {
+            let error = check(text).unwrap_err();
+            assert!(error.to_string().contains("is not a filter"), "{error}");
+        }
     }
 }

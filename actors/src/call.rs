@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::gate::Gate;
 use crate::kernel::Kernel;
+use crate::metrics::{CallEnd, Refusal};
 use crate::tool::{CallContext, Origin};
 
 /// How a call ended.
@@ -18,6 +19,8 @@ pub(crate) struct Called {
     pub(crate) result: Result<Value, ToolError>,
     /// Time inside the tool; zero when it was not called.
     pub(crate) took: Duration,
+    /// Whether it was called.
+    pub(crate) reached: bool,
 }
 
 impl Called {
@@ -25,7 +28,25 @@ impl Called {
         Self {
             result: Err(error),
             took: Duration::ZERO,
+            reached: false,
         }
+    }
+}
+
+/// Counts a call when it ends, in whatever way.
+struct Counted<'a> {
+    gate: &'a Gate,
+    end: Option<CallEnd>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let end = self.end.unwrap_or(if std::thread::panicking() {
+            CallEnd::Failure
+        } else {
+            CallEnd::Cancelled
+        });
+        self.gate.metrics.called(end);
     }
 }
 
@@ -39,7 +60,7 @@ pub(crate) async fn call(
     timeout: Option<Duration>,
 ) -> Called {
     if !gate.schema().accepts(&input) {
-        gate.metrics.rejected("invalid_input");
+        gate.metrics.refused(Refusal::InvalidInput);
         return Called::refused(ToolError::invalid_input(describe(gate, &input)));
     }
     let permit = match gate.acquire(&kernel.clock).await {
@@ -52,12 +73,16 @@ pub(crate) async fn call(
         now: kernel.clock.now(),
         trace_id,
     };
+    let is_attempt = context.origin.is_some();
+    let mut counted = Counted { gate, end: None };
     let timeout = timeout.unwrap_or(gate.spec().timeout);
     let future = gate.tool().call(input, context);
     let result = match tokio::time::timeout(timeout, future).await {
         Ok(result) => result,
         Err(_) => {
-            kernel.metrics.timeouts.increment(1);
+            if is_attempt {
+                kernel.metrics.timeouts.increment(1);
+            }
             Err(ToolError::new(
                 ErrorKind::Timeout,
                 format!("no answer within {timeout:?}"),
@@ -65,13 +90,16 @@ pub(crate) async fn call(
         }
     };
     let took = permit.finish(outcome_for_breaker(&result));
-    let calls = match &result {
-        Ok(_) => &gate.metrics.calls_ok,
-        Err(_) => &gate.metrics.calls_failed,
-    };
-    calls.increment(1);
-    gate.metrics.duration.record(took);
-    Called { result, took }
+    counted.end = Some(match &result {
+        Ok(_) => CallEnd::Success,
+        Err(_) => CallEnd::Failure,
+    });
+    drop(counted);
+    Called {
+        result,
+        took,
+        reached: true,
+    }
 }
 
 /// What a result says about the health of the tool: an answer that blames the caller says it is
@@ -84,7 +112,8 @@ fn outcome_for_breaker(result: &Result<Value, ToolError>) -> CallOutcome {
         ErrorKind::InvalidInput
         | ErrorKind::Permanent
         | ErrorKind::Expression
-        | ErrorKind::Limit => CallOutcome::Ignored,
+        | ErrorKind::Limit
+        | ErrorKind::Interrupted => CallOutcome::Ignored,
         ErrorKind::Transient
         | ErrorKind::Timeout
         | ErrorKind::Unavailable

@@ -24,12 +24,6 @@ impl Clock {
         })
     }
 
-    /// `base` plus what has passed on tokio's clock since now: follows paused time in tests.
-    pub fn tokio(base: Timestamp) -> Self {
-        let start = tokio::time::Instant::now();
-        Self::new(move || base.after(start.elapsed()))
-    }
-
     /// A clock that calls `now`.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))

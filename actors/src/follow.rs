@@ -4,27 +4,31 @@
 //!   subscribe to the hub ──> read the store ──> stored events ──> events from the hub ──> end of round
 //!                                 ^───────── fell behind ────────────────┘
 //! ```
+//!
+//! [`Tail`] hands on batches of events as they are, and shares them with everybody who follows the
+//! same run; [`Follower`] folds them, so that its reader sees the run as it was after each.
 
-use std::collections::VecDeque;
+mod tail;
+
 use std::sync::Arc;
 
 use crane_core::{Record, Run, RunId, Seq};
-use crane_store::codec;
-use tokio::sync::broadcast::error::RecvError;
 
-use crate::hub::Subscription;
 use crate::kernel::{Kernel, LoadError};
 use crate::runtime::ReadError;
 
-/// Reads the events of one run as they become durable.
+pub use crate::hub::EventBatch;
+pub use tail::{Heard, Piece, Tail};
+
+/// Reads the events of one run as they become durable. One that falls behind reads the store again
+/// and misses nothing.
 #[derive(Debug)]
 pub struct Follower {
-    kernel: Arc<Kernel>,
-    subscription: Subscription,
+    tail: Tail,
     /// The fold of everything handed out, and of what `after` skipped.
     run: Run,
-    /// Stored events that were not handed out yet.
-    ready: VecDeque<Record>,
+    /// What is being handed out, and the position of the next event in it.
+    piece: Option<(Piece, usize)>,
 }
 
 impl Follower {
@@ -34,17 +38,15 @@ impl Follower {
         id: RunId,
         after: Seq,
     ) -> Result<Option<Self>, ReadError> {
-        let subscription = kernel.hub.subscribe(id);
-        let mut follower = Self {
-            kernel,
-            subscription,
-            run: Run::empty(id),
-            ready: VecDeque::new(),
-        };
-        if !follower.read_store().await? {
+        let Some(tail) = Tail::open(kernel, id, Seq(0)).await? else {
             return Ok(None);
-        }
-        while follower.run.seq < after && !follower.ready.is_empty() {
+        };
+        let mut follower = Self {
+            tail,
+            run: Run::empty(id),
+            piece: None,
+        };
+        while follower.run.seq < after && follower.has_stored().await? {
             follower.step()?;
         }
         Ok(Some(follower))
@@ -55,9 +57,9 @@ impl Follower {
         &self.run
     }
 
-    /// Whether the store held nothing more when the follower was opened, and the run had ended.
+    /// Whether everything that was stored so far is handed out, and the run has ended.
     pub fn is_at_end(&self) -> bool {
-        self.ready.is_empty() && self.run.status().is_ended()
+        self.piece.is_none() && self.tail.is_at_end()
     }
 
     /// The next event; `None` after the terminal event of the current round.
@@ -66,71 +68,43 @@ impl Follower {
     /// When the store fails, or what it holds does not fold.
     pub async fn next(&mut self) -> Result<Option<Record>, ReadError> {
         loop {
-            if !self.ready.is_empty() {
+            if self.piece.is_some() {
                 return self.step();
             }
-            if self.run.status().is_ended() {
-                return Ok(None);
-            }
-            match self.subscription.receiver.recv().await {
-                Ok(batch) => {
-                    let seen = self.run.seq;
-                    let fresh = batch.iter().filter(|record| record.seq > seen).cloned();
-                    self.ready.extend(fresh);
-                    let gap = self
-                        .ready
-                        .front()
-                        .is_some_and(|record| record.seq != seen.next());
-                    if gap {
-                        self.ready.clear();
-                        self.read_store().await?;
-                    }
-                }
-                Err(RecvError::Lagged(_)) => {
-                    self.read_store().await?;
-                }
-                Err(RecvError::Closed) => return Ok(None),
+            match self.tail.next().await? {
+                Heard::Events(piece) => self.piece = Some((piece, 0)),
+                // The next look finds the gap and reads the store.
+                Heard::Lagged => {}
+                Heard::Ended => return Ok(None),
             }
         }
     }
 
-    /// Hands out one stored event.
+    /// Whether the store has something more to hand out.
+    async fn has_stored(&mut self) -> Result<bool, ReadError> {
+        if self.piece.is_none() {
+            self.piece = self.tail.next_stored().await?.map(|piece| (piece, 0));
+        }
+        Ok(self.piece.is_some())
+    }
+
+    /// Hands out one event of the piece at hand.
     fn step(&mut self) -> Result<Option<Record>, ReadError> {
-        let Some(record) = self.ready.pop_front() else {
+        let Some((piece, position)) = self.piece.take() else {
             return Ok(None);
         };
-        if let Some(source) = self.plan_of(&record)
-            && let Some(plan) = self.kernel.plans.load(&source)
-        {
-            self.run.attach_plan(plan);
+        let Some(record) = piece.batch.records().get(position).cloned() else {
+            return Ok(None);
+        };
+        if position + 1 < piece.batch.records().len() {
+            self.piece = Some((piece.clone(), position + 1));
         }
         self.run
-            .apply(&record)
+            .apply_with(&record, |_| piece.plan.clone())
             .map_err(|source| LoadError::Fold {
                 run: self.run.id,
                 source,
-            })
-            .map_err(ReadError::from)?;
+            })?;
         Ok(Some(record))
-    }
-
-    fn plan_of(&self, record: &Record) -> Option<crane_core::Json> {
-        match &record.event {
-            crane_core::Event::RunAccepted(accepted) => accepted.plan.clone(),
-            crane_core::Event::RunPlanned { plan } => Some(plan.clone()),
-            _ => None,
-        }
-    }
-
-    /// Fills `ready` with what the store holds after the last event handed out.
-    async fn read_store(&mut self) -> Result<bool, ReadError> {
-        let Some(image) = self.kernel.store.load(self.run.id).await? else {
-            return Ok(false);
-        };
-        let seen = self.run.seq;
-        let records = codec::decode(&image.events)?;
-        self.ready
-            .extend(records.into_iter().filter(|record| record.seq > seen));
-        Ok(true)
     }
 }

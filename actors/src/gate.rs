@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
-use crate::metrics::ToolMetrics;
+use crate::metrics::{Refusal, ToolMetrics};
 use crate::registry::Schema;
 use crate::tool::Tool;
 use crate::tool_actor::ToolMsg;
@@ -145,10 +145,8 @@ impl Gate {
             Err(denied) => Admission::Denied(self.unavailable(&denied)),
         };
         drop(state);
-        match &admission {
-            Admission::Granted(_) => self.metrics.inflight.increment(1.0),
-            Admission::Denied(_) => self.metrics.rejected("breaker_open"),
-            Admission::Busy => {}
+        if let Admission::Denied(_) = admission {
+            self.metrics.refused(Refusal::BreakerOpen);
         }
         if before != after {
             self.tell(ToolMsg::Changed);
@@ -191,6 +189,12 @@ impl Gate {
         state.breaker.snapshot()
     }
 
+    /// Brings the recorder up to date.
+    pub(crate) fn show_metrics(&self) {
+        let inflight = self.lock().inflight;
+        self.metrics.show(inflight);
+    }
+
     /// Puts back a breaker that was stored.
     pub(crate) fn restore(&self, snapshot: &Snapshot, now: Timestamp) {
         let policy = self.spec.breaker.clone();
@@ -215,7 +219,7 @@ impl Gate {
         let mut state = self.lock();
         if state.waiting >= limits::TOOL_QUEUE {
             drop(state);
-            self.metrics.rejected("queue_full");
+            self.metrics.refused(Refusal::QueueFull);
             return Err(ToolError::transient(format!(
                 "{} calls of {} are waiting already",
                 limits::TOOL_QUEUE,
@@ -308,7 +312,6 @@ impl CallPermit {
             state.inflight -= 1;
             (before != state.breaker.state(), state.waiting > 0)
         };
-        self.gate.metrics.inflight.decrement(1.0);
         if changed {
             self.gate.tell(ToolMsg::Changed);
         }

@@ -6,22 +6,44 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crane_core::{Record, RunId};
+use bytes::Bytes;
+use crane_core::{Record, RunId, limits};
 use tokio::sync::broadcast;
 
-/// Batches a follower may lag behind before it must read from the store.
-const BACKLOG: usize = 128;
+/// Durable events of one run, one after the other, shared by all who follow it.
+#[derive(Debug)]
+pub struct EventBatch {
+    records: Vec<Record>,
+    rendered: OnceLock<Bytes>,
+}
 
-/// A batch of durable events of one run.
-pub(crate) type Batch = Arc<[Record]>;
+impl EventBatch {
+    pub(crate) fn new(records: Vec<Record>) -> Self {
+        Self {
+            records,
+            rendered: OnceLock::new(),
+        }
+    }
+
+    /// The events.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The events as bytes for the wire, made by whoever asks first and shared by the others:
+    /// `render` must depend on the events alone.
+    pub fn rendered(&self, render: impl FnOnce(&[Record]) -> Bytes) -> Bytes {
+        self.rendered.get_or_init(|| render(&self.records)).clone()
+    }
+}
 
 /// Followers by run.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     followers: AtomicUsize,
-    runs: Mutex<HashMap<RunId, broadcast::Sender<Batch>>>,
+    runs: Mutex<HashMap<RunId, broadcast::Sender<Arc<EventBatch>>>>,
 }
 
 impl Hub {
@@ -38,7 +60,7 @@ impl Hub {
         };
         if let Some(sender) = sender {
             // No receiver any more: its subscription is about to be dropped.
-            let _ = sender.send(records.into());
+            let _ = sender.send(Arc::new(EventBatch::new(records)));
         }
     }
 
@@ -48,7 +70,7 @@ impl Hub {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let receiver = runs
             .entry(run)
-            .or_insert_with(|| broadcast::channel(BACKLOG).0)
+            .or_insert_with(|| broadcast::channel(limits::STREAM_BACKLOG).0)
             .subscribe();
         Subscription {
             hub: self.clone(),
@@ -63,7 +85,14 @@ impl Hub {
 pub(crate) struct Subscription {
     hub: Arc<Hub>,
     run: RunId,
-    pub(crate) receiver: broadcast::Receiver<Batch>,
+    pub(crate) receiver: broadcast::Receiver<Arc<EventBatch>>,
+}
+
+impl Subscription {
+    /// Forgets what was published until now.
+    pub(crate) fn skip(&mut self) {
+        self.receiver = self.receiver.resubscribe();
+    }
 }
 
 impl Drop for Subscription {

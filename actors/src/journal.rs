@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Living};
+use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 
 /// See the module.
@@ -19,35 +20,33 @@ pub(crate) enum JournalMsg {
     Failed(Arc<str>),
 }
 
-impl ractor::Message for JournalMsg {}
-
 impl Actor for JournalActor {
-    type Msg = JournalMsg;
-    type State = ();
+    type Msg = Mail<JournalMsg>;
+    type State = Living;
     type Arguments = Arc<Kernel>;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<JournalMsg>,
+        myself: ActorRef<Mail<JournalMsg>>,
         kernel: Arc<Kernel>,
-    ) -> Result<(), ActorProcessingErr> {
-        kernel.metrics.kind(ActorKind::Journal).spawned();
+    ) -> Result<Living, ActorProcessingErr> {
+        let me = Mailbox::new(myself, &kernel.metrics.kind(ActorKind::Journal).depth);
         let failed = kernel.store.failed();
         kernel.background(async move {
-            let reason = failed.await;
-            let _ = myself.cast(JournalMsg::Failed(reason));
+            me.send(JournalMsg::Failed(failed.await));
         });
-        Ok(())
+        Ok(Living::new(kernel, ActorKind::Journal))
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<JournalMsg>,
-        message: JournalMsg,
-        _state: &mut (),
+        _myself: ActorRef<Mail<JournalMsg>>,
+        mail: Mail<JournalMsg>,
+        state: &mut Living,
     ) -> Result<(), ActorProcessingErr> {
+        let _timer = state.metrics.kind(ActorKind::Journal).time();
         // An error here reaches the node's supervisor as the failure of the journal.
-        match message {
+        match mail.message {
             JournalMsg::Failed(reason) => Err(reason.to_string().into()),
         }
     }

@@ -8,14 +8,15 @@ use crane_core::ids::SHARD_COUNT;
 use crane_core::run::FoldError;
 use crane_core::{Epoch, Limits, Run, RunId, ShardId};
 use crane_store::{Fence, RunImage, RunStore, codec};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
 use crate::hub::Hub;
-use crate::metrics::RuntimeMetrics;
+use crate::metrics::{ActorKind, RuntimeMetrics};
 use crate::planner::Planner;
 use crate::plans::PlanCache;
 use crate::registry::Registry;
+use crate::supervision::ShardCounts;
 
 /// See the module.
 pub(crate) struct Kernel {
@@ -27,12 +28,18 @@ pub(crate) struct Kernel {
     pub(crate) plans: PlanCache,
     pub(crate) hub: Arc<Hub>,
     pub(crate) metrics: RuntimeMetrics,
+    /// What is counted shard by shard.
+    pub(crate) shards: Box<[ShardCounts]>,
     /// One permit for each run that has an actor.
     pub(crate) slots: Arc<Semaphore>,
     /// Accepted runs that wait for a slot.
     pub(crate) pending: AtomicUsize,
     /// Set when the node is going down: no step starts any more.
     pub(crate) draining: AtomicBool,
+    /// Set when the patience with running steps is over as well: they are cut off.
+    pub(crate) interrupting: AtomicBool,
+    /// Ends that patience at once.
+    pub(crate) hurry: Notify,
     epochs: OnceLock<Box<[AtomicU64]>>,
 }
 
@@ -52,6 +59,7 @@ impl Kernel {
         limits: Limits,
         tools: Arc<Registry>,
         planner: Arc<dyn Planner>,
+        shards: usize,
     ) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(limits.active_runs)),
@@ -63,8 +71,11 @@ impl Kernel {
             plans: PlanCache::default(),
             hub: Arc::default(),
             metrics: RuntimeMetrics::new(),
+            shards: (0..shards).map(|_| ShardCounts::default()).collect(),
             pending: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            interrupting: AtomicBool::new(false),
+            hurry: Notify::new(),
             epochs: OnceLock::new(),
         }
     }
@@ -100,6 +111,10 @@ impl Kernel {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_interrupting(&self) -> bool {
+        self.interrupting.load(Ordering::Acquire)
     }
 
     /// The run as its durable events make it.
@@ -138,5 +153,35 @@ impl std::fmt::Debug for Kernel {
             .field("store", &self.store)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+/// The kernel in the hands of an actor, which is counted as alive as long as it holds it: however
+/// an actor ends, its state is dropped.
+#[derive(Debug)]
+pub(crate) struct Living {
+    kernel: Arc<Kernel>,
+    kind: ActorKind,
+}
+
+impl Living {
+    /// Counts an actor that is being spawned.
+    pub(crate) fn new(kernel: Arc<Kernel>, kind: ActorKind) -> Self {
+        kernel.metrics.kind(kind).spawned.one();
+        Self { kernel, kind }
+    }
+}
+
+impl std::ops::Deref for Living {
+    type Target = Arc<Kernel>;
+
+    fn deref(&self) -> &Arc<Kernel> {
+        &self.kernel
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        self.kernel.metrics.kind(self.kind).ended();
     }
 }

@@ -25,9 +25,11 @@ pub mod clock;
 pub mod follow;
 pub mod metrics;
 pub mod planner;
+pub mod probe;
 pub mod registry;
 pub mod runtime;
 pub mod submit;
+pub mod supervision;
 pub mod tool;
 
 mod breaker_rows;

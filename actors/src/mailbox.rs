@@ -5,9 +5,11 @@
 //! an actor that died.
 
 use std::fmt;
+use std::sync::Arc;
 
-use metrics::Gauge;
 use ractor::ActorRef;
+
+use crate::metrics::count::Depth;
 
 /// A message and its ticket.
 pub(crate) struct Mail<M> {
@@ -33,22 +35,22 @@ impl<M: fmt::Debug> fmt::Debug for Mail<M> {
 
 impl<M: fmt::Debug + Send + 'static> ractor::Message for Mail<M> {}
 
-struct Ticket(Gauge);
+struct Ticket(Arc<Depth>);
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.decrement(1.0);
+        self.0.leave();
     }
 }
 
 /// Where to send messages of type `M`.
 pub(crate) struct Mailbox<M: fmt::Debug + Send + 'static> {
     actor: ActorRef<Mail<M>>,
-    depth: Gauge,
+    depth: Arc<Depth>,
 }
 
 impl<M: fmt::Debug + Send + 'static> Mailbox<M> {
-    pub(crate) fn new(actor: ActorRef<Mail<M>>, depth: &Gauge) -> Self {
+    pub(crate) fn new(actor: ActorRef<Mail<M>>, depth: &Arc<Depth>) -> Self {
         Self {
             actor,
             depth: depth.clone(),
@@ -58,7 +60,7 @@ impl<M: fmt::Debug + Send + 'static> Mailbox<M> {
     /// Sends a message. An actor that has ended drops it, and with it the reply port that it may
     /// carry; that is how callers notice.
     pub(crate) fn send(&self, message: M) {
-        self.depth.increment(1.0);
+        self.depth.enter();
         let ticket = Ticket(self.depth.clone());
         let _ = self.actor.cast(Mail {
             message,

@@ -1,12 +1,33 @@
 //! Every metric of this crate, named once. Labels come from small fixed sets: tool names, actor
 //! kinds, outcomes; never a run.
 //!
-//! Handles are looked up once and kept, since a look-up hashes its labels.
+//! ```text
+//!   an actor counts ──> Count, Depth (atomics) ──┬──> crate::Runtime::show_metrics ──> recorder
+//!                                                └──> the API: figures, supervision
+//!   an actor measures ──> Histogram ──────────────────────────────────────────────> recorder
+//! ```
+//!
+//! What is counted is counted here, once, and shown to the recorder when somebody looks. Handles
+//! are looked up once and kept, since a look-up hashes its labels; a metric exists from the start
+//! with every label it can have.
 
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
-};
+pub(crate) mod count;
+mod describe;
+mod kinds;
+mod tools;
+
+use std::time::Duration;
+
+use crane_core::RunStatus;
+use crane_core::tool::ErrorKind;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::submit::SubmitError;
+use count::Mean;
+pub use describe::describe;
+pub use kinds::Failure;
+pub(crate) use kinds::KindMetrics;
+pub(crate) use tools::{CallEnd, Refusal, StepCounts, ToolMetrics};
 
 /// The kinds of actors, as they appear in labels and in the supervision tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +60,17 @@ impl ActorKind {
         Self::Step,
     ];
 
+    /// Who restarts actors of this kind; `None` for the root.
+    pub fn parent(self) -> Option<Self> {
+        match self {
+            Self::Node => None,
+            Self::Journal | Self::ToolSupervisor | Self::Shard => Some(Self::Node),
+            Self::Tool => Some(Self::ToolSupervisor),
+            Self::Run => Some(Self::Shard),
+            Self::Step => Some(Self::Run),
+        }
+    }
+
     /// The kind as a label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +95,11 @@ pub(crate) enum FailureKind {
 }
 
 impl FailureKind {
-    fn as_str(self) -> &'static str {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Failed, Self::Store];
+
+    /// The kind as a label.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Store => "store",
@@ -71,67 +107,41 @@ impl FailureKind {
     }
 }
 
-/// Handles of one actor kind.
-#[derive(Debug)]
-pub(crate) struct KindMetrics {
-    pub(crate) alive: Gauge,
-    pub(crate) spawns: Counter,
-    pub(crate) failures: Counter,
-    pub(crate) exhausted: Counter,
-    pub(crate) mailbox: Gauge,
-    handling: Histogram,
-    restarts: [Counter; 2],
-}
+/// The outcomes of runs, as labels.
+const OUTCOMES: [&str; 3] = ["completed", "failed", "cancelled"];
+/// The states of unfinished runs, as labels.
+const UNFINISHED: [RunStatus; 3] = [RunStatus::Pending, RunStatus::Running, RunStatus::Waiting];
+/// Why attempts are repeated, as labels; the last takes what is not retryable by nature.
+const RETRIES: [&str; 7] = [
+    "transient",
+    "timeout",
+    "tool_unavailable",
+    "panic",
+    "lost",
+    "interrupted",
+    "other",
+];
+/// Why submissions are refused, as labels.
+const REJECTIONS: [&str; 7] = [
+    "invalid",
+    "key_reused",
+    "too_many_runs",
+    "draining",
+    "disk_reserve",
+    "store",
+    "lost",
+];
+/// What steps are counted under whose tool this node does not have (any more).
+const UNKNOWN_TOOL: &str = "unknown";
 
-impl KindMetrics {
-    fn new(kind: ActorKind) -> Self {
-        let kind = kind.as_str();
-        let restarts = [FailureKind::Failed, FailureKind::Store].map(
-            |reason| counter!("crane_actor_restarts_total", "kind" => kind, "reason" => reason.as_str()),
-        );
-        Self {
-            alive: gauge!("crane_actors", "kind" => kind),
-            spawns: counter!("crane_actor_spawns_total", "kind" => kind),
-            failures: counter!("crane_actor_failures_total", "kind" => kind),
-            exhausted: counter!("crane_restart_budget_exhausted_total", "kind" => kind),
-            mailbox: gauge!("crane_mailbox_depth", "kind" => kind),
-            handling: histogram!("crane_message_handle_seconds", "kind" => kind),
-            restarts,
-        }
-    }
-
-    /// Measures until it is dropped how long a message is being handled.
-    pub(crate) fn time(&self) -> Handling<'_> {
-        Handling {
-            histogram: &self.handling,
-            started: tokio::time::Instant::now(),
-        }
-    }
-
-    pub(crate) fn spawned(&self) {
-        self.spawns.increment(1);
-        self.alive.increment(1.0);
-    }
-
-    pub(crate) fn stopped(&self) {
-        self.alive.decrement(1.0);
-    }
-
-    pub(crate) fn restarted(&self, reason: FailureKind) {
-        self.restarts[reason as usize].increment(1);
-    }
-}
-
-/// See [`KindMetrics::time`].
-pub(crate) struct Handling<'a> {
-    histogram: &'a Histogram,
-    started: tokio::time::Instant,
-}
-
-impl Drop for Handling<'_> {
-    fn drop(&mut self) {
-        self.histogram.record(self.started.elapsed());
-    }
+/// What came of prompts.
+#[derive(Debug, Default)]
+pub(crate) struct PlannerCounts {
+    /// How long the planner took.
+    pub(crate) took: Mean,
+    pub(crate) planned: std::sync::atomic::AtomicU64,
+    pub(crate) not_understood: std::sync::atomic::AtomicU64,
+    pub(crate) refused: std::sync::atomic::AtomicU64,
 }
 
 /// Handles that concern runs and steps of any tool.
@@ -140,35 +150,54 @@ pub(crate) struct RuntimeMetrics {
     kinds: [KindMetrics; 7],
     pub(crate) submitted: Counter,
     pub(crate) deduplicated: Counter,
-    pub(crate) active: Gauge,
-    pub(crate) pending: Gauge,
     pub(crate) queue_wait: Histogram,
     pub(crate) schedule_to_start: Histogram,
     pub(crate) timeouts: Counter,
-    pub(crate) recovered: Counter,
+    /// Time from acceptance to the end, of runs that ended.
+    pub(crate) run_seconds: Mean,
+    pub(crate) planner: PlannerCounts,
+    /// Steps of tools that this node does not have.
+    pub(crate) unknown_tool: StepCounts,
+    unfinished: [Gauge; 3],
+    rejected: [Counter; 7],
+    retries: [Counter; 7],
     finished: [(Counter, Histogram); 3],
 }
 
 impl RuntimeMetrics {
     pub(crate) fn new() -> Self {
         describe();
-        let finished = ["completed", "failed", "cancelled"].map(|outcome| {
-            (
-                counter!("crane_runs_finished_total", "outcome" => outcome),
-                histogram!("crane_run_duration_seconds", "outcome" => outcome),
-            )
-        });
+        let plain = |metric: &'static str| {
+            let counter = counter!(metric);
+            counter.increment(0);
+            counter
+        };
+        let reasoned = |metric: &'static str, label: &'static str, value: &'static str| {
+            let counter = counter!(metric, label => value);
+            counter.increment(0);
+            counter
+        };
         Self {
             kinds: ActorKind::ALL.map(KindMetrics::new),
-            submitted: counter!("crane_runs_submitted_total"),
-            deduplicated: counter!("crane_runs_deduplicated_total"),
-            active: gauge!("crane_runs_active", "state" => "active"),
-            pending: gauge!("crane_runs_active", "state" => "pending"),
+            submitted: plain("crane_runs_submitted_total"),
+            deduplicated: plain("crane_runs_deduplicated_total"),
             queue_wait: histogram!("crane_run_queue_wait_seconds"),
             schedule_to_start: histogram!("crane_step_schedule_to_start_seconds"),
-            timeouts: counter!("crane_step_timeouts_total"),
-            recovered: counter!("crane_recovered_runs_total"),
-            finished,
+            timeouts: plain("crane_step_timeouts_total"),
+            run_seconds: Mean::default(),
+            planner: PlannerCounts::default(),
+            unknown_tool: StepCounts::new(UNKNOWN_TOOL),
+            unfinished: UNFINISHED
+                .map(|status| gauge!("crane_runs_active", "state" => status.as_str())),
+            rejected: REJECTIONS
+                .map(|reason| reasoned("crane_runs_rejected_total", "reason", reason)),
+            retries: RETRIES.map(|reason| reasoned("crane_step_retries_total", "reason", reason)),
+            finished: OUTCOMES.map(|outcome| {
+                (
+                    reasoned("crane_runs_finished_total", "outcome", outcome),
+                    histogram!("crane_run_duration_seconds", "outcome" => outcome),
+                )
+            }),
         }
     }
 
@@ -176,170 +205,72 @@ impl RuntimeMetrics {
         &self.kinds[kind as usize]
     }
 
-    pub(crate) fn finished(&self, status: crane_core::RunStatus, took: std::time::Duration) {
+    pub(crate) fn finished(&self, status: RunStatus, took: Duration) {
         let place = match status {
-            crane_core::RunStatus::Completed => 0,
-            crane_core::RunStatus::Failed => 1,
-            crane_core::RunStatus::Cancelled => 2,
-            crane_core::RunStatus::Pending
-            | crane_core::RunStatus::Running
-            | crane_core::RunStatus::Waiting => return,
+            RunStatus::Completed => 0,
+            RunStatus::Failed => 1,
+            RunStatus::Cancelled => 2,
+            RunStatus::Pending | RunStatus::Running | RunStatus::Waiting => return,
         };
         let (count, duration) = &self.finished[place];
         count.increment(1);
         duration.record(took);
+        self.run_seconds.add(took);
     }
 
-    pub(crate) fn rejected(reason: &'static str) {
-        counter!("crane_runs_rejected_total", "reason" => reason).increment(1);
+    pub(crate) fn rejected(&self, error: &SubmitError) {
+        let place = match error {
+            SubmitError::Invalid(_) => 0,
+            SubmitError::KeyReused(_) | SubmitError::Exists(_) => 1,
+            SubmitError::TooMany { .. } => 2,
+            SubmitError::Stopping => 3,
+            SubmitError::Store(crane_store::Error::DiskReserve { .. }) => 4,
+            SubmitError::Store(_) => 5,
+            SubmitError::Lost => 6,
+        };
+        self.rejected[place].increment(1);
     }
 
-    pub(crate) fn retried(reason: &'static str) {
-        counter!("crane_step_retries_total", "reason" => reason).increment(1);
+    /// An attempt failed like this and will be repeated.
+    pub(crate) fn retried(&self, kind: ErrorKind) {
+        let place = match kind {
+            ErrorKind::Transient => 0,
+            ErrorKind::Timeout => 1,
+            ErrorKind::Unavailable => 2,
+            ErrorKind::Panic => 3,
+            ErrorKind::Interrupted => 5,
+            ErrorKind::InvalidInput
+            | ErrorKind::Permanent
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::Expression
+            | ErrorKind::Limit => 6,
+        };
+        self.retries[place].increment(1);
     }
-}
 
-/// Handles of one tool.
-#[derive(Debug)]
-pub(crate) struct ToolMetrics {
-    tool: String,
-    pub(crate) completed: Counter,
-    pub(crate) failed: Counter,
-    pub(crate) duration: Histogram,
-    pub(crate) calls_ok: Counter,
-    pub(crate) calls_failed: Counter,
-    pub(crate) inflight: Gauge,
-    pub(crate) state: Gauge,
-}
+    /// An attempt was lost in a crash and will be repeated.
+    pub(crate) fn lost(&self) {
+        self.retries[4].increment(1);
+    }
 
-impl ToolMetrics {
-    pub(crate) fn new(tool: &str) -> Self {
-        let tool = tool.to_owned();
-        Self {
-            completed: counter!("crane_steps_total", "tool" => tool.clone(), "outcome" => "completed"),
-            failed: counter!("crane_steps_total", "tool" => tool.clone(), "outcome" => "failed"),
-            duration: histogram!("crane_step_duration_seconds", "tool" => tool.clone()),
-            calls_ok: counter!("crane_tool_calls_total", "tool" => tool.clone(), "outcome" => "success"),
-            calls_failed: counter!("crane_tool_calls_total", "tool" => tool.clone(), "outcome" => "failure"),
-            inflight: gauge!("crane_tool_inflight", "tool" => tool.clone()),
-            state: gauge!("crane_tool_breaker_state", "tool" => tool.clone()),
-            tool,
+    /// Brings the recorder up to date. `shards` is how many messages wait for shards, `count` says
+    /// how many runs there are with a status.
+    pub(crate) fn show(&self, shards: u64, count: impl Fn(RunStatus) -> usize) {
+        for kind in ActorKind::ALL {
+            let metrics = self.kind(kind);
+            metrics.show(match kind {
+                ActorKind::Shard => shards,
+                ActorKind::Node
+                | ActorKind::Journal
+                | ActorKind::ToolSupervisor
+                | ActorKind::Tool
+                | ActorKind::Run
+                | ActorKind::Step => metrics.depth.get(),
+            });
         }
-    }
-
-    pub(crate) fn rejected(&self, reason: &'static str) {
-        counter!("crane_tool_rejected_total", "tool" => self.tool.clone(), "reason" => reason)
-            .increment(1);
-    }
-
-    pub(crate) fn transition(&self, to: &'static str) {
-        counter!("crane_tool_breaker_transitions_total", "tool" => self.tool.clone(), "to" => to)
-            .increment(1);
-    }
-}
-
-/// Counters with their help.
-const COUNTERS: &[(&str, &str)] = &[
-    ("crane_runs_submitted_total", "Runs accepted."),
-    ("crane_runs_finished_total", "Runs that ended, by outcome."),
-    (
-        "crane_runs_rejected_total",
-        "Submissions refused, by reason.",
-    ),
-    (
-        "crane_runs_deduplicated_total",
-        "Submissions answered with the run that their key had created.",
-    ),
-    (
-        "crane_steps_total",
-        "Steps that ended, by tool and outcome.",
-    ),
-    (
-        "crane_step_retries_total",
-        "Attempts that failed and will be repeated, by reason.",
-    ),
-    (
-        "crane_step_timeouts_total",
-        "Attempts that ran into their timeout.",
-    ),
-    ("crane_actor_spawns_total", "Actors spawned, by kind."),
-    (
-        "crane_actor_restarts_total",
-        "Actors restarted, by kind and reason.",
-    ),
-    (
-        "crane_actor_failures_total",
-        "Actors that panicked or failed, by kind.",
-    ),
-    (
-        "crane_restart_budget_exhausted_total",
-        "Supervisors that gave an actor up, by kind.",
-    ),
-    ("crane_tool_calls_total", "Calls of a tool, by outcome."),
-    (
-        "crane_tool_breaker_transitions_total",
-        "Breaker transitions, by new state.",
-    ),
-    (
-        "crane_tool_rejected_total",
-        "Calls refused before the tool was called, by reason.",
-    ),
-    (
-        "crane_recovered_runs_total",
-        "Unfinished runs that were taken up again.",
-    ),
-];
-
-/// Gauges with their help.
-const GAUGES: &[(&str, &str)] = &[
-    (
-        "crane_runs_active",
-        "Unfinished runs of this node: with an actor (active), waiting for a slot (pending).",
-    ),
-    ("crane_actors", "Actors alive, by kind."),
-    (
-        "crane_mailbox_depth",
-        "Messages sent and not yet handled, by kind of receiver.",
-    ),
-    (
-        "crane_tool_breaker_state",
-        "Breaker state: 0 closed, 1 half-open, 2 open.",
-    ),
-    ("crane_tool_inflight", "Calls under way."),
-];
-
-/// Histograms, all in seconds, with their help.
-const HISTOGRAMS: &[(&str, &str)] = &[
-    (
-        "crane_run_duration_seconds",
-        "Time from acceptance to the end of a run.",
-    ),
-    (
-        "crane_run_queue_wait_seconds",
-        "Time a run waited for a slot.",
-    ),
-    (
-        "crane_step_duration_seconds",
-        "Time of an attempt, by tool.",
-    ),
-    (
-        "crane_step_schedule_to_start_seconds",
-        "Time an attempt waited for a permit of its tool.",
-    ),
-    (
-        "crane_message_handle_seconds",
-        "Time of handling one message, by kind.",
-    ),
-];
-
-fn describe() {
-    for (name, help) in COUNTERS {
-        describe_counter!(*name, *help);
-    }
-    for (name, help) in GAUGES {
-        describe_gauge!(*name, *help);
-    }
-    for (name, help) in HISTOGRAMS {
-        describe_histogram!(*name, Unit::Seconds, *help);
+        for (status, gauge) in UNFINISHED.into_iter().zip(&self.unfinished) {
+            gauge.set(count(status) as f64);
+        }
+        self.unknown_tool.show();
     }
 }

@@ -14,7 +14,7 @@
 mod effects;
 mod turn;
 
-pub(crate) use effects::check as check_planned;
+pub(crate) use turn::Refused;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crane_core::{Attempt, Record, Run, Seq, StepIndex};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Living};
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 use crate::shard::ShardMsg;
@@ -46,6 +46,8 @@ pub(crate) enum RunMsg {
     Passivate,
     /// The node is going down: start no step, stop when none is running.
     Drain,
+    /// The node is going down and does not wait any longer: cut off what runs.
+    Interrupt,
     /// Tell how the run stands, once that is durable.
     Describe(oneshot::Sender<Run>),
     /// Panic, for tests of supervision.
@@ -103,7 +105,7 @@ struct InFlight {
 /// The state of a run actor.
 #[derive(Debug)]
 pub(crate) struct RunState {
-    kernel: Arc<Kernel>,
+    kernel: Living,
     shard: Mailbox<ShardMsg>,
     /// This actor's own mailbox, for those who answer it.
     me: Mailbox<RunMsg>,
@@ -125,6 +127,7 @@ struct Running {
     step: StepIndex,
     attempt: Attempt,
     cell: ActorCell,
+    since: tokio::time::Instant,
 }
 
 impl RunState {
@@ -148,11 +151,10 @@ impl Actor for RunActor {
         myself: ActorRef<Mail<RunMsg>>,
         args: Box<RunArgs>,
     ) -> Result<Box<RunState>, ActorProcessingErr> {
-        let metrics = args.kernel.metrics.kind(ActorKind::Run);
-        metrics.spawned();
+        let depth = &args.kernel.metrics.kind(ActorKind::Run).depth;
         Ok(Box::new(RunState {
-            me: Mailbox::new(myself, &metrics.mailbox),
-            kernel: args.kernel,
+            me: Mailbox::new(myself, depth),
+            kernel: Living::new(args.kernel, ActorKind::Run),
             shard: args.shard,
             run: args.run,
             queue: args.inputs,
@@ -179,8 +181,7 @@ impl Actor for RunActor {
         mail: Mail<RunMsg>,
         state: &mut Box<RunState>,
     ) -> Result<(), ActorProcessingErr> {
-        let kernel = state.kernel.clone();
-        let _timer = kernel.metrics.kind(ActorKind::Run).time();
+        let _timer = state.kernel.metrics.kind(ActorKind::Run).time();
         match mail.message {
             RunMsg::Input(queued) => state.queue.push_back(queued),
             RunMsg::Durable(seq, result) => state.durable(seq, result).await?,
@@ -189,6 +190,7 @@ impl Actor for RunActor {
                 return Ok(());
             }
             RunMsg::Drain => {}
+            RunMsg::Interrupt => state.interrupt(),
             RunMsg::Describe(describer) => state.describers.push(describer),
             #[cfg(test)]
             RunMsg::Panic => panic!("asked to panic"),
@@ -210,19 +212,14 @@ impl Actor for RunActor {
                 (cell, report)
             }
             SupervisionEvent::ActorFailed(cell, error) => {
-                state
-                    .kernel
-                    .metrics
-                    .kind(ActorKind::Step)
-                    .failures
-                    .increment(1);
-                (cell, Some(step::report_of_panic(&error.to_string())))
+                let error = error.to_string();
+                state.step_failed(cell.get_id(), &error);
+                (cell, Some(step::report_of_panic(&error)))
             }
             SupervisionEvent::ActorStarted(_)
             | SupervisionEvent::ProcessGroupChanged(_)
             | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
         };
-        state.kernel.metrics.kind(ActorKind::Step).stopped();
         state.step_ended(cell.get_id(), report);
         state.proceed().await
     }

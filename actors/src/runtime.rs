@@ -1,9 +1,11 @@
 //! The typed handle of a node's supervision tree; it hides the actors from callers.
 
+mod observing;
 mod submitting;
 mod types;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,14 +14,17 @@ use crane_core::breaker::{self, Mode};
 use crane_core::ids::SHARD_COUNT;
 use crane_core::run::Input;
 use crane_core::tool::ToolError;
-use crane_core::{Run, RunId, RunStatus, Seq, ShardId};
+use crane_core::{Run, RunId, RunStatus, Seq, ShardId, limits};
 use crane_store::{Filter, Listing, Page};
-use ractor::{Actor, ActorRef};
+use ractor::Actor;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-use crate::follow::Follower;
+use crate::follow::{Follower, Tail};
 use crate::kernel::Kernel;
+use crate::mailbox::Mailbox;
+use crate::metrics::ActorKind;
+use crate::probe::Prober;
 use crate::registry::Registry;
 use crate::run::{Queued, Reply};
 use crate::shard::ShardMsg;
@@ -38,9 +43,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Runtime {
     kernel: Arc<Kernel>,
     shards: Arc<Shards>,
-    node: ActorRef<NodeMsg>,
+    node: Mailbox<NodeMsg>,
+    prober: Arc<Prober>,
     fatal: watch::Receiver<Option<Arc<str>>>,
     unfinished: usize,
+    started: tokio::time::Instant,
 }
 
 impl Runtime {
@@ -56,6 +63,7 @@ impl Runtime {
             options.limits,
             registry,
             options.planner,
+            options.shards.max(1),
         ));
         let all = (0..SHARD_COUNT).map(ShardId).collect();
         kernel.own(&kernel.store.acquire(all).await?);
@@ -81,12 +89,15 @@ impl Runtime {
         start
             .await
             .map_err(|_| StartError::Actors("a child failed to start".to_owned()))?;
+        let node = Mailbox::new(node, &kernel.metrics.kind(ActorKind::Node).depth);
         Ok(Self {
             kernel,
             shards,
             node,
+            prober: Arc::default(),
             fatal,
             unfinished: count,
+            started: tokio::time::Instant::now(),
         })
     }
 
@@ -170,6 +181,15 @@ impl Runtime {
         Follower::open(self.kernel.clone(), id, after).await
     }
 
+    /// Hands on the events of a run from the event after `after` on, or from its last when there is
+    /// no such event yet; `None` when there is no such run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tail(&self, id: RunId, after: Seq) -> Result<Option<Tail>, ReadError> {
+        Tail::open(self.kernel.clone(), id, after).await
+    }
+
     /// Waits until the run has ended; `None` when there is no such run.
     ///
     /// # Errors
@@ -241,12 +261,16 @@ impl Runtime {
             .map(|reason| reason.clone());
         match seen {
             Ok(Some(reason)) => reason,
+            // It was told to.
+            _ if self.kernel.is_draining() => std::future::pending().await,
             _ => "the node's supervisor has ended".into(),
         }
     }
 
-    /// Goes down: admits nothing, starts no step, lets running steps finish for `grace`, then
-    /// stops every actor and closes the store. What is unfinished goes on at the next start.
+    /// Goes down: admits nothing, starts no step, lets running steps finish for `grace` and cuts
+    /// off what still runs then, stops every actor and closes the store. What is unfinished goes on
+    /// at the next start; a step that was cut off runs again (an at-most-once step fails with
+    /// `outcome_unknown`), and that counts neither as a failure nor as a crash.
     ///
     /// # Errors
     /// When the store cannot make its last writes durable.
@@ -257,22 +281,40 @@ impl Runtime {
             shard.send(ShardMsg::Drain(sender));
             answer.await
         });
-        if tokio::time::timeout(grace, futures_util::future::join_all(drained))
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                ?grace,
-                "steps were still running and are stopped; they count as lost"
-            );
+        let mut drained = pin!(futures_util::future::join_all(drained));
+        let in_time = tokio::select! {
+            _ = &mut drained => true,
+            () = tokio::time::sleep(grace) => false,
+            () = self.kernel.hurry.notified() => false,
+        };
+        if !in_time {
+            self.interrupt();
+            if tokio::time::timeout(limits::CUT_OFF, drained)
+                .await
+                .is_err()
+            {
+                tracing::warn!("steps could not be cut off; they count as lost");
+            }
         }
         let (sender, stopped) = oneshot::channel();
-        if self.node.cast(NodeMsg::Stop(sender)).is_ok() {
-            // A tree that is gone already needs no stopping.
-            let _ = stopped.await;
-        }
+        self.node.send(NodeMsg::Stop(sender));
+        // A tree that is gone already needs no stopping.
+        let _ = stopped.await;
         self.keep_breakers().await?;
         self.kernel.store.close().await
+    }
+
+    /// Ends the grace of a [`Runtime::shutdown`] that is under way, or of the next one.
+    pub fn hurry(&self) {
+        self.kernel.hurry.notify_one();
+    }
+
+    fn interrupt(&self) {
+        tracing::warn!("steps are still running and are cut off; they run again at the next start");
+        self.kernel.interrupting.store(true, Ordering::Release);
+        for shard in self.shards.all() {
+            shard.send(ShardMsg::Interrupt);
+        }
     }
 
     /// Makes the breakers' counts durable; their changes are already.

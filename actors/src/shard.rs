@@ -27,7 +27,7 @@ use crane_store::Unfinished;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::kernel::{Kernel, LoadError};
+use crate::kernel::{Kernel, Living, LoadError};
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 use crate::run::{Queued, RunMsg};
@@ -67,17 +67,26 @@ pub(crate) enum ShardMsg {
     Restart(RunId),
     /// The run could not be marked as poisoned, or was.
     Poisoned(RunId),
+    /// Answer, as a sign of life.
+    Probe(oneshot::Sender<()>),
     /// Let running steps finish, start none, answer when no run has an actor.
     Drain(oneshot::Sender<()>),
+    /// Cut off the steps that still run.
+    Interrupt,
     /// Panic, for tests of supervision.
     #[cfg(test)]
     Panic(Option<RunId>),
+    /// Be stuck until the other end is dropped, for tests of probes.
+    #[cfg(test)]
+    Stick(oneshot::Receiver<()>),
 }
 
 /// What a shard is given.
 #[derive(Debug)]
 pub(crate) struct ShardArgs {
     pub(crate) kernel: Arc<Kernel>,
+    /// Which of the node's shards it is.
+    pub(crate) index: usize,
     /// Unfinished runs to take up, oldest first.
     pub(crate) unfinished: Vec<Unfinished>,
 }
@@ -106,7 +115,8 @@ struct Hold {
 /// The state of a shard.
 #[derive(Debug)]
 pub(crate) struct ShardState {
-    kernel: Arc<Kernel>,
+    kernel: Living,
+    index: usize,
     /// This actor's own mailbox, for those who answer it.
     me: Mailbox<ShardMsg>,
     runs: HashMap<RunId, Slot>,
@@ -130,11 +140,11 @@ impl Actor for RunShard {
         myself: ActorRef<Mail<ShardMsg>>,
         args: ShardArgs,
     ) -> Result<ShardState, ActorProcessingErr> {
-        let metrics = args.kernel.metrics.kind(ActorKind::Shard);
-        metrics.spawned();
+        let depth = &args.kernel.shards[args.index].depth;
         let mut state = ShardState {
-            me: Mailbox::new(myself, &metrics.mailbox),
-            kernel: args.kernel,
+            me: Mailbox::new(myself, depth),
+            kernel: Living::new(args.kernel, ActorKind::Shard),
+            index: args.index,
             runs: HashMap::new(),
             actors: HashMap::new(),
             timers: Timers::default(),
@@ -154,6 +164,7 @@ impl Actor for RunShard {
     ) -> Result<(), ActorProcessingErr> {
         state.fill_slots();
         state.timers.arm(&state.me, &state.kernel.clock);
+        state.show_load();
         Ok(())
     }
 
@@ -163,8 +174,7 @@ impl Actor for RunShard {
         mail: Mail<ShardMsg>,
         state: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
-        let kernel = state.kernel.clone();
-        let _timer = kernel.metrics.kind(ActorKind::Shard).time();
+        let _timer = state.kernel.metrics.kind(ActorKind::Shard).time();
         match mail.message {
             ShardMsg::Submit(submit) => state.submit(*submit).await?,
             ShardMsg::Accepted(run) => {
@@ -190,12 +200,18 @@ impl Actor for RunShard {
             ShardMsg::Busy(run) => state.busy(run),
             ShardMsg::Restart(run) => state.restart(run),
             ShardMsg::Poisoned(run) => state.forget(run),
+            // Whoever asked may have lost patience.
+            ShardMsg::Probe(reply) => drop(reply.send(())),
             ShardMsg::Drain(reply) => state.drain(reply),
+            ShardMsg::Interrupt => state.tell_active(|| RunMsg::Interrupt),
             #[cfg(test)]
             ShardMsg::Panic(None) => panic!("asked to panic"),
             #[cfg(test)]
             ShardMsg::Panic(Some(run)) => state.panic_run(run),
+            #[cfg(test)]
+            ShardMsg::Stick(until) => drop(until.await),
         }
+        state.show_load();
         Ok(())
     }
 
@@ -210,12 +226,13 @@ impl Actor for RunShard {
                 state.run_stopped(cell.get_id());
             }
             SupervisionEvent::ActorFailed(cell, error) => {
-                state.run_failed(cell.get_id(), &error.to_string());
+                state.run_failed(cell.get_id(), &error);
             }
             SupervisionEvent::ActorStarted(_)
             | SupervisionEvent::ProcessGroupChanged(_)
             | SupervisionEvent::PidLifecycleEvent(_) => {}
         }
+        state.show_load();
         Ok(())
     }
 }

@@ -13,8 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::call;
 use crate::gate::Gate;
-use crate::kernel::Kernel;
-use crate::metrics::ActorKind;
+use crate::kernel::Living;
 use crate::tool::Origin;
 
 /// See the module.
@@ -30,7 +29,7 @@ impl ractor::Message for StepMsg {}
 /// What an attempt needs, and what came of it.
 #[derive(Debug)]
 pub(crate) struct StepState {
-    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) kernel: Living,
     /// `None` when the node has no such tool (any more).
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) run: RunId,
@@ -76,6 +75,9 @@ impl StepState {
         .await;
         let waited = self.scheduled.elapsed().saturating_sub(called.took);
         self.kernel.metrics.schedule_to_start.record(waited);
+        if called.reached {
+            gate.metrics.duration.record(called.took);
+        }
         Report {
             outcome: match called.result {
                 Ok(value) => Outcome::Completed(Json::from_value(&value)),
@@ -97,7 +99,6 @@ impl Actor for StepActor {
         _myself: ActorRef<StepMsg>,
         state: Box<StepState>,
     ) -> Result<Box<StepState>, ActorProcessingErr> {
-        state.kernel.metrics.kind(ActorKind::Step).spawned();
         Ok(state)
     }
 

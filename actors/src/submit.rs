@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::kernel::Kernel;
-use crate::run::check_planned;
+use crate::planner;
 
 /// A run message: a goal in words or a plan.
 #[derive(Clone, Debug, Default)]
@@ -111,14 +111,14 @@ pub(crate) async fn check(kernel: &Kernel, request: Request) -> Result<Checked, 
         (None, Some(source)) => (None, check_plan(kernel, &source, &mut findings)),
         (Some(_), Some(_)) => {
             findings.push(finding(
-                "",
+                "prompt",
                 "both prompt and plan are given; give one of them",
             ));
             (None, None)
         }
         (None, None) => {
             findings.push(finding(
-                "",
+                "prompt",
                 "neither prompt nor plan is given; give one of them",
             ));
             (None, None)
@@ -137,13 +137,7 @@ pub(crate) async fn check(kernel: &Kernel, request: Request) -> Result<Checked, 
         return Err(SubmitError::Invalid(findings));
     }
     let planned = match &prompt {
-        Some(prompt) if kernel.planner.is_local() => {
-            let made = kernel.planner.plan(prompt).await;
-            Some(
-                made.and_then(|source| check_planned(kernel, &source))
-                    .map_err(Arc::from),
-            )
-        }
+        Some(prompt) if kernel.planner.is_local() => Some(planner::plan(kernel, prompt).await),
         _ => None,
     };
     let accepted = Accepted {
@@ -191,7 +185,8 @@ fn check_plan(kernel: &Kernel, source: &Value, findings: &mut Vec<Finding>) -> O
         Err(wrong) => {
             findings.extend(wrong.into_iter().map(|f| Finding {
                 path: match f.path.as_str() {
-                    "" => "plan".to_owned(),
+                    // How the plan itself is written.
+                    "plan" => f.path,
                     path => format!("plan.{path}"),
                 },
                 message: f.message,

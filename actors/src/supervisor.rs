@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crane_core::RunId;
@@ -21,9 +22,9 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
 
 use crate::journal::JournalActor;
-use crate::kernel::Kernel;
-use crate::mailbox::Mailbox;
-use crate::metrics::{ActorKind, FailureKind};
+use crate::kernel::{Kernel, Living};
+use crate::mailbox::{Mail, Mailbox};
+use crate::metrics::{ActorKind, Failure, FailureKind};
 use crate::shard::{RunShard, ShardArgs, ShardMsg};
 use crate::tool_supervisor::ToolSupervisor;
 
@@ -56,8 +57,15 @@ impl Shards {
     }
 
     pub(crate) fn all(&self) -> Vec<Mailbox<ShardMsg>> {
-        let shards = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        shards.iter().flatten().cloned().collect()
+        self.each().into_iter().flatten().collect()
+    }
+
+    /// Every shard by its number; `None` for one that is being restarted.
+    pub(crate) fn each(&self) -> Vec<Option<Mailbox<ShardMsg>>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn put(&self, index: usize, shard: Option<Mailbox<ShardMsg>>) {
@@ -75,8 +83,6 @@ pub(crate) enum NodeMsg {
     /// Stop the whole tree.
     Stop(oneshot::Sender<()>),
 }
-
-impl ractor::Message for NodeMsg {}
 
 /// What the supervisor is given.
 #[derive(Debug)]
@@ -97,10 +103,32 @@ enum Child {
     Shard(usize),
 }
 
+impl Child {
+    fn kind(self) -> ActorKind {
+        match self {
+            Self::Journal => ActorKind::Journal,
+            Self::Tools => ActorKind::ToolSupervisor,
+            Self::Shard(_) => ActorKind::Shard,
+        }
+    }
+}
+
+impl fmt::Display for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal => f.write_str("journal"),
+            Self::Tools => f.write_str("tool supervisor"),
+            Self::Shard(index) => write!(f, "shard {index}"),
+        }
+    }
+}
+
 /// Its children and their restart budgets.
 #[derive(Debug)]
 pub(crate) struct NodeState {
-    kernel: Arc<Kernel>,
+    kernel: Living,
+    /// This actor's own mailbox.
+    me: Mailbox<NodeMsg>,
     shards: Arc<Shards>,
     fatal: watch::Sender<Option<Arc<str>>>,
     children: HashMap<ActorId, Child>,
@@ -109,18 +137,19 @@ pub(crate) struct NodeState {
 }
 
 impl Actor for NodeSupervisor {
-    type Msg = NodeMsg;
+    type Msg = Mail<NodeMsg>;
     type State = NodeState;
     type Arguments = NodeArgs;
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<NodeMsg>,
+        myself: ActorRef<Mail<NodeMsg>>,
         args: NodeArgs,
     ) -> Result<NodeState, ActorProcessingErr> {
-        args.kernel.metrics.kind(ActorKind::Node).spawned();
+        let depth = &args.kernel.metrics.kind(ActorKind::Node).depth;
         Ok(NodeState {
-            kernel: args.kernel,
+            me: Mailbox::new(myself, depth),
+            kernel: Living::new(args.kernel, ActorKind::Node),
             shards: args.shards,
             fatal: args.fatal,
             children: HashMap::new(),
@@ -131,7 +160,7 @@ impl Actor for NodeSupervisor {
 
     async fn post_start(
         &self,
-        myself: ActorRef<NodeMsg>,
+        myself: ActorRef<Mail<NodeMsg>>,
         state: &mut NodeState,
     ) -> Result<(), ActorProcessingErr> {
         let Some((unfinished, started)) = state.start.take() else {
@@ -152,11 +181,12 @@ impl Actor for NodeSupervisor {
 
     async fn handle(
         &self,
-        myself: ActorRef<NodeMsg>,
-        message: NodeMsg,
+        myself: ActorRef<Mail<NodeMsg>>,
+        mail: Mail<NodeMsg>,
         state: &mut NodeState,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
+        let _timer = state.kernel.metrics.kind(ActorKind::Node).time();
+        match mail.message {
             NodeMsg::StartShard(index, runs) => state.start_shard(&myself, index, runs).await?,
             NodeMsg::StartTools => state.start_tools(&myself).await?,
             NodeMsg::Stop(reply) => {
@@ -173,16 +203,16 @@ impl Actor for NodeSupervisor {
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<NodeMsg>,
+        _myself: ActorRef<Mail<NodeMsg>>,
         event: SupervisionEvent,
         state: &mut NodeState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(cell, _, reason) => {
-                state.child_ended(&myself, cell.get_id(), &reason.unwrap_or_default());
+                state.child_ended(cell.get_id(), &reason.unwrap_or_default());
             }
             SupervisionEvent::ActorFailed(cell, error) => {
-                state.child_ended(&myself, cell.get_id(), &error.to_string());
+                state.child_ended(cell.get_id(), &error.to_string());
             }
             SupervisionEvent::ActorStarted(_)
             | SupervisionEvent::ProcessGroupChanged(_)
@@ -193,7 +223,10 @@ impl Actor for NodeSupervisor {
 }
 
 impl NodeState {
-    async fn start_tools(&mut self, myself: &ActorRef<NodeMsg>) -> Result<(), ActorProcessingErr> {
+    async fn start_tools(
+        &mut self,
+        myself: &ActorRef<Mail<NodeMsg>>,
+    ) -> Result<(), ActorProcessingErr> {
         let kernel = self.kernel.clone();
         let (actor, _) =
             ToolSupervisor::spawn_linked(None, ToolSupervisor, kernel, myself.get_cell()).await?;
@@ -203,74 +236,77 @@ impl NodeState {
 
     async fn start_shard(
         &mut self,
-        myself: &ActorRef<NodeMsg>,
+        myself: &ActorRef<Mail<NodeMsg>>,
         index: usize,
         unfinished: Vec<Unfinished>,
     ) -> Result<(), ActorProcessingErr> {
         let args = ShardArgs {
             kernel: self.kernel.clone(),
+            index,
             unfinished,
         };
         let (actor, _) = RunShard::spawn_linked(None, RunShard, args, myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Shard(index));
-        let depth = &self.kernel.metrics.kind(ActorKind::Shard).mailbox;
+        let depth = &self.kernel.shards[index].depth;
         self.shards.put(index, Some(Mailbox::new(actor, depth)));
         Ok(())
     }
 
-    fn child_ended(&mut self, myself: &ActorRef<NodeMsg>, actor: ActorId, error: &str) {
+    fn child_ended(&mut self, actor: ActorId, error: &str) {
         let Some(child) = self.children.remove(&actor) else {
             return;
         };
-        let kind = match child {
-            Child::Journal => {
-                self.give_up(error);
-                return;
-            }
-            Child::Tools => ActorKind::ToolSupervisor,
-            Child::Shard(index) => {
-                self.shards.put(index, None);
-                ActorKind::Shard
-            }
-        };
+        let kind = child.kind();
         let metrics = self.kernel.metrics.kind(kind);
-        metrics.stopped();
-        metrics.failures.increment(1);
+        let now = self.kernel.clock.now();
+        let reason = match child {
+            // What the store says names files of the node, and operators see it over the network.
+            Child::Journal => "the store has stopped; the log says why",
+            Child::Tools | Child::Shard(_) => error,
+        };
+        let failure = Failure::new(now, child.to_string(), None, reason);
+        if let Child::Shard(index) = child {
+            self.shards.put(index, None);
+            self.kernel.shards[index].failed(failure.clone());
+        }
+        metrics.failed(failure);
+        if child == Child::Journal {
+            self.give_up(error);
+            return;
+        }
         let budget = self
             .budgets
             .entry(child)
             .or_insert_with(|| RestartIntensity::new(RestartPolicy::default(), 0));
-        match budget.failed(self.kernel.clock.now()) {
+        match budget.failed(now) {
             Verdict::RestartAfter(delay) => {
                 metrics.restarted(FailureKind::Failed);
-                tracing::error!(
-                    kind = kind.as_str(),
-                    error,
-                    ?delay,
-                    "actor failed, will be restarted"
-                );
-                self.restart(myself, child, delay);
+                tracing::error!(actor = %child, error, ?delay, "actor failed, will be restarted");
+                self.restart(child, delay);
             }
             Verdict::GiveUp => {
-                metrics.exhausted.increment(1);
-                self.give_up(&format!("{} failed too often: {error}", kind.as_str()));
+                metrics.exhausted.one();
+                self.give_up(&format!("{child} failed too often: {error}"));
             }
         }
     }
 
-    fn restart(&self, myself: &ActorRef<NodeMsg>, child: Child, delay: std::time::Duration) {
+    fn restart(&self, child: Child, delay: std::time::Duration) {
         let Child::Shard(index) = child else {
-            myself.send_after(delay, || NodeMsg::StartTools);
+            let start = || Mail::uncounted(NodeMsg::StartTools);
+            self.me.actor().send_after(delay, start);
             return;
         };
-        let (kernel, shards, myself) = (self.kernel.clone(), self.shards.clone(), myself.clone());
+        let kernel = self.kernel.clone();
+        let (shards, me) = (self.shards.clone(), self.me.clone());
         self.kernel.background(async move {
             tokio::time::sleep(delay).await;
             let count = shards.count();
             match unfinished_by_shard(&kernel, count).await {
                 Ok(mut runs) => {
                     let runs = std::mem::take(&mut runs[index]);
-                    let _ = myself.cast(NodeMsg::StartShard(index, runs));
+                    kernel.shards[index].restarted();
+                    me.send(NodeMsg::StartShard(index, runs));
                 }
                 Err(error) => tracing::error!(%error, "a shard's runs cannot be read"),
             }

@@ -10,6 +10,7 @@
 mod admission;
 mod changes;
 mod following;
+mod operating;
 mod supervision;
 mod tools;
 
@@ -194,6 +195,10 @@ impl Planner for NoPlanner {
     fn is_local(&self) -> bool {
         true
     }
+
+    fn kind(&self) -> &'static str {
+        "none"
+    }
 }
 
 /// A node on a store in memory.
@@ -229,8 +234,12 @@ impl Node {
             planner: Arc::new(NoPlanner),
             limits: limits.clone(),
             clock: Clock::new({
-                let (world, clock) = (world.clone(), Clock::tokio(START));
-                move || crane_core::Timestamp(clock.now().0 + world.ahead.load(Ordering::SeqCst))
+                // What has passed on tokio's clock, which a test may pause.
+                let (world, start) = (world.clone(), tokio::time::Instant::now());
+                move || {
+                    let now = START.after(start.elapsed());
+                    crane_core::Timestamp(now.0 + world.ahead.load(Ordering::SeqCst))
+                }
             }),
             restore: Restore::All,
             shards: 2,

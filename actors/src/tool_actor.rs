@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crane_core::breaker::State;
 use crane_core::limits;
 use crane_core::tool::ToolError;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -12,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::breaker_rows;
 use crate::gate::{Admission, CallPermit, Gate};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Living};
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 
@@ -49,7 +48,7 @@ pub(crate) struct ToolArgs {
 /// Its queue.
 #[derive(Debug)]
 pub(crate) struct ToolState {
-    kernel: Arc<Kernel>,
+    kernel: Living,
     gate: Arc<Gate>,
     queue: VecDeque<oneshot::Sender<Result<CallPermit, ToolError>>>,
     /// Transitions of the breaker that were published.
@@ -99,17 +98,18 @@ impl ToolState {
     fn publish(&mut self) {
         let snapshot = self.gate.snapshot(self.kernel.clock.now());
         let state = snapshot.state;
-        self.gate.metrics.state.set(match state {
-            State::Closed => 0.0,
-            State::HalfOpen => 1.0,
-            State::Open => 2.0,
-        });
+        self.gate.metrics.show_state(state);
         if snapshot.changes == self.changes {
             return;
         }
         let tool = self.gate.spec().name.as_str();
+        // It may have gone on more than once since it was looked at.
+        for transition in &snapshot.transitions {
+            if transition.number >= self.changes {
+                self.gate.metrics.transition(transition.to);
+            }
+        }
         if let Some(last) = snapshot.transitions.last() {
-            self.gate.metrics.transition(state.as_str());
             tracing::warn!(
                 tool, from = last.from.as_str(), to = state.as_str(), reason = %last.reason,
                 "breaker changed"
@@ -139,12 +139,11 @@ impl Actor for ToolActor {
         myself: ActorRef<Mail<ToolMsg>>,
         args: ToolArgs,
     ) -> Result<ToolState, ActorProcessingErr> {
-        let metrics = args.kernel.metrics.kind(ActorKind::Tool);
-        metrics.spawned();
-        args.gate.attach(Mailbox::new(myself, &metrics.mailbox));
+        let depth = &args.kernel.metrics.kind(ActorKind::Tool).depth;
+        args.gate.attach(Mailbox::new(myself, depth));
         let changes = args.gate.snapshot(args.kernel.clock.now()).changes;
         Ok(ToolState {
-            kernel: args.kernel,
+            kernel: Living::new(args.kernel, ActorKind::Tool),
             gate: args.gate,
             queue: VecDeque::new(),
             changes,
@@ -168,8 +167,7 @@ impl Actor for ToolActor {
         mail: Mail<ToolMsg>,
         state: &mut ToolState,
     ) -> Result<(), ActorProcessingErr> {
-        let kernel = state.kernel.clone();
-        let _timer = kernel.metrics.kind(ActorKind::Tool).time();
+        let _timer = state.kernel.metrics.kind(ActorKind::Tool).time();
         match mail.message {
             ToolMsg::Released => {}
             ToolMsg::Changed | ToolMsg::Tick => state.publish(),

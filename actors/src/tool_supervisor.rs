@@ -8,8 +8,8 @@ use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::gate::Gate;
-use crate::kernel::Kernel;
-use crate::metrics::{ActorKind, FailureKind};
+use crate::kernel::{Kernel, Living};
+use crate::metrics::{ActorKind, Failure, FailureKind};
 use crate::tool_actor::{ToolActor, ToolArgs};
 
 /// How long a tool actor that failed too often is left alone. Its gate goes on admitting calls
@@ -32,7 +32,7 @@ impl ractor::Message for ToolSupervisorMsg {}
 /// Its children and their restart budgets.
 #[derive(Debug)]
 pub(crate) struct ToolSupervisorState {
-    kernel: Arc<Kernel>,
+    kernel: Living,
     children: HashMap<ActorId, Arc<Gate>>,
     budgets: HashMap<String, RestartIntensity>,
 }
@@ -47,9 +47,8 @@ impl Actor for ToolSupervisor {
         _myself: ActorRef<ToolSupervisorMsg>,
         kernel: Arc<Kernel>,
     ) -> Result<ToolSupervisorState, ActorProcessingErr> {
-        kernel.metrics.kind(ActorKind::ToolSupervisor).spawned();
         Ok(ToolSupervisorState {
-            kernel,
+            kernel: Living::new(kernel, ActorKind::ToolSupervisor),
             children: HashMap::new(),
             budgets: HashMap::new(),
         })
@@ -73,6 +72,7 @@ impl Actor for ToolSupervisor {
         message: ToolSupervisorMsg,
         state: &mut ToolSupervisorState,
     ) -> Result<(), ActorProcessingErr> {
+        let _timer = state.kernel.metrics.kind(ActorKind::ToolSupervisor).time();
         match message {
             ToolSupervisorMsg::Start(gate) => state.start(&myself, gate).await,
         }
@@ -119,18 +119,18 @@ impl ToolSupervisorState {
             return;
         };
         let metrics = self.kernel.metrics.kind(ActorKind::Tool);
-        metrics.stopped();
-        metrics.failures.increment(1);
         let tool = gate.spec().name.to_string();
+        let now = self.kernel.clock.now();
+        metrics.failed(Failure::new(now, format!("tool {tool}"), None, error));
         let seed = tool.len() as u64;
         let budget = self
             .budgets
             .entry(tool.clone())
             .or_insert_with(|| RestartIntensity::new(RestartPolicy::default(), seed));
-        let delay = match budget.failed(self.kernel.clock.now()) {
+        let delay = match budget.failed(now) {
             Verdict::RestartAfter(delay) => delay,
             Verdict::GiveUp => {
-                metrics.exhausted.increment(1);
+                metrics.exhausted.one();
                 COOL_DOWN
             }
         };

@@ -14,6 +14,7 @@ use criterion::{BatchSize, Criterion};
 use serde_json::json;
 
 use crate::fixtures::{self, NOW};
+use crate::runs::chain;
 
 /// Measures all of it.
 pub(crate) fn measure(criterion: &mut Criterion) {
@@ -25,7 +26,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
 }
 
 fn turns(criterion: &mut Criterion) {
-    let plan = fixtures::load(&fixtures::chain(10));
+    let plan = fixtures::load(&chain(10));
     let limits = Limits::default();
     let mut group = criterion.benchmark_group("turn");
     let (run, _, reports) = fixtures::advance(&plan, 5);
@@ -65,10 +66,7 @@ fn plans(criterion: &mut Criterion) {
     let catalog = Registry::new(crane_tools::standard(ToolsConfig::default())).expect("tools");
     let limits = Limits::default();
     let mut group = criterion.benchmark_group("plan check");
-    for (name, source) in [
-        ("order", fixtures::order()),
-        ("100-chain", fixtures::chain(100)),
-    ] {
+    for (name, source) in [("order", fixtures::order()), ("100-chain", chain(100))] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| Plan::check(black_box(&source), &catalog, &limits).expect("a plan"));
         });
@@ -123,7 +121,7 @@ fn breaker(criterion: &mut Criterion) {
 }
 
 fn views(criterion: &mut Criterion) {
-    let plan = fixtures::load(&fixtures::chain(10));
+    let plan = fixtures::load(&chain(10));
     let (run, records, _) = fixtures::advance(&plan, 10);
     assert_eq!(run.status(), RunStatus::Completed);
     let mut group = criterion.benchmark_group("view");

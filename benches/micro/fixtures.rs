@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crane_core::event::{Accepted, Labels};
-use crane_core::run::{Effect, Input, Outcome, Submission, Turn};
+use crane_core::run::{Effect, Input, Outcome, Turn};
 use crane_core::{
     Attempt, Event, Json, Limits, Plan, Record, Run, RunId, Seq, StepIndex, Timestamp,
 };
 use serde_json::{Value, json};
+
+use crate::runs;
 
 /// A time of day.
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -17,19 +18,6 @@ pub(crate) fn id(number: u64) -> RunId {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     RunId::from_time(NOW.as_millis(), random)
-}
-
-/// So many steps of `echo`, each with the output of the one before as its input.
-pub(crate) fn chain(steps: usize) -> Value {
-    let step = |number: usize| match number {
-        1 => json!({ "id": "s1", "tool": "echo", "input": { "value": 41 } }),
-        _ => {
-            let before = format!("${{steps.s{}.output.value}}", number - 1);
-            json!({ "id": format!("s{number}"), "tool": "echo", "input": { "value": before } })
-        }
-    };
-    let steps: Vec<_> = (1..=steps).map(step).collect();
-    json!({ "steps": steps })
 }
 
 /// A plan as people write them: expressions, a condition, a retry policy, an output.
@@ -59,19 +47,9 @@ pub(crate) fn load(source: &Value) -> Arc<Plan> {
     Arc::new(Plan::load(&Json::from_value(source)).expect("a valid plan"))
 }
 
-/// The submission of a plan with its own defaults as input.
+/// The input by which a run of this plan begins.
 pub(crate) fn submission(plan: &Arc<Plan>) -> Input {
-    Input::Submit(Box::new(Submission {
-        accepted: Accepted {
-            prompt: None,
-            plan: Some(plan.source.clone()),
-            input: Json::from_value(&plan.input),
-            labels: Labels::new(),
-            request_hash: None,
-            trace_id: None,
-        },
-        plan: Some(plan.clone()),
-    }))
+    Input::Submit(Box::new(runs::submission(plan)))
 }
 
 /// What the steps that a turn has started report: each returns its input.

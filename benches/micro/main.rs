@@ -5,6 +5,9 @@
 
 mod domain;
 mod fixtures;
+mod recording;
+#[path = "../common/runs.rs"]
+mod runs;
 mod storage;
 
 use criterion::Criterion;
@@ -13,5 +16,6 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     domain::measure(&mut criterion);
     storage::measure(&mut criterion);
+    recording::measure(&mut criterion);
     criterion.final_summary();
 }

@@ -13,6 +13,7 @@ use criterion::{BatchSize, Criterion};
 use tokio::time::Instant;
 
 use crate::fixtures::{self, NOW, id};
+use crate::runs::chain;
 
 /// Runs of the catalog that is listed.
 const RUNS: u32 = 1_000_000;
@@ -72,7 +73,7 @@ fn append(count: u64, events: &Encoded) -> (Duration, tempfile::TempDir) {
 }
 
 fn history(criterion: &mut Criterion) {
-    let plan = fixtures::load(&fixtures::chain(10));
+    let plan = fixtures::load(&chain(10));
     let (_, records, _) = fixtures::advance(&plan, 10);
     let events = codec::encode(&records);
     let mut group = criterion.benchmark_group("history");

@@ -28,6 +28,9 @@ mod plans;
 mod recorder;
 mod restore;
 mod rows;
+#[path = "../common/runs.rs"]
+mod runs;
+mod store;
 mod syncs;
 mod throughput;
 mod unfinished;
@@ -80,6 +83,13 @@ const FIGURES: &[Figure] = &[
         about: "what the journal does for a step, by the number of chains at a time",
         groups: &[&["1"], &["64"], &["256"], &["1024"]],
         run: syncs::run,
+        derive: nothing,
+    },
+    Figure {
+        name: "store",
+        about: "appends a second of the store alone, by the number of runs at a time",
+        groups: &[&["1"], &["16"], &["256"], &["1000"]],
+        run: store::run,
         derive: nothing,
     },
     Figure {

@@ -81,4 +81,8 @@ impl Planner for NoPlanner {
     fn is_local(&self) -> bool {
         true
     }
+
+    fn kind(&self) -> &'static str {
+        "none"
+    }
 }

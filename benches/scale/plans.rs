@@ -3,20 +3,16 @@
 
 use serde_json::{Value, json};
 
+use crate::runs;
+
 /// Steps of the chain by which throughput, latency and memory are measured.
 pub(crate) const CHAIN: usize = 10;
 
 /// So many steps, one after the other. `name` makes the plan another one than that of other runs.
 pub(crate) fn chain(name: &str, steps: usize) -> Value {
-    let step = |number: usize| match number {
-        1 => json!({ "id": "s1", "tool": "echo", "input": { "value": 41 } }),
-        _ => {
-            let before = format!("${{steps.s{}.output.value}}", number - 1);
-            json!({ "id": format!("s{number}"), "tool": "echo", "input": { "value": before } })
-        }
-    };
-    let steps: Vec<_> = (1..=steps).map(step).collect();
-    json!({ "name": name, "steps": steps })
+    let mut plan = runs::chain(steps);
+    plan["name"] = json!(name);
+    plan
 }
 
 /// So many steps at once, and one that waits for all of them.

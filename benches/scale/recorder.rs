@@ -48,12 +48,6 @@ impl Metrics {
         Ok(found(&self.counters, name)?.load(Ordering::Acquire))
     }
 
-    /// A gauge.
-    pub(crate) fn gauge(&self, name: &str) -> anyhow::Result<f64> {
-        let bits = found(&self.gauges, name)?.load(Ordering::Acquire);
-        Ok(f64::from_bits(bits))
-    }
-
     /// How many values a histogram has been given, and their sum.
     pub(crate) fn histogram(&self, name: &str) -> anyhow::Result<(u64, f64)> {
         let sum = found(&self.histograms, name)?;

@@ -10,12 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
+use crane_actors::metrics::ActorKind;
 use crane_core::{Limits, RunStatus};
 use tokio::time::Instant;
 
 use crate::machine::{reset_peak, resident};
 use crate::node::{self, Node, open_store};
-use crate::recorder::Metrics;
 use crate::rows::Value;
 use crate::unfinished::{self, Kind, Leave};
 
@@ -28,10 +28,6 @@ const QUIET: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(1);
 /// When to give up.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-const SPAWNED: &str = "crane_actor_spawns_total{kind=run}";
-const RUN_ACTORS: &str = "crane_actors{kind=run}";
-const STEP_ACTORS: &str = "crane_actors{kind=step}";
 
 /// `task` says how the runs stand; with `prepare`, they are made.
 pub(crate) fn run(task: &str, dir: &Path) -> anyhow::Result<Vec<Value>> {
@@ -48,7 +44,6 @@ pub(crate) fn run(task: &str, dir: &Path) -> anyhow::Result<Vec<Value>> {
 }
 
 fn start(task: &str, dir: &Path) -> anyhow::Result<Vec<Value>> {
-    let metrics = Metrics::install()?;
     node::block_on(async {
         let (before, _) = resident()?;
         reset_peak()?;
@@ -68,9 +63,9 @@ fn start(task: &str, dir: &Path) -> anyhow::Result<Vec<Value>> {
             Value::megabytes("after the start", after),
         ];
         values.extend(match task {
-            "waiting" => waiting(&metrics).await?,
-            "mixed" => mixed(&metrics, &node, begun).await?,
-            _ => running(&metrics, begun).await?,
+            "waiting" => waiting(&node).await,
+            "mixed" => mixed(&node, begun).await?,
+            _ => running(&node, begun).await?,
         });
         let (_, peak) = resident()?;
         values.push(Value::megabytes("at most until then", peak));
@@ -83,19 +78,17 @@ fn start(task: &str, dir: &Path) -> anyhow::Result<Vec<Value>> {
 }
 
 /// Nothing happens.
-async fn waiting(metrics: &Metrics) -> anyhow::Result<Vec<Value>> {
+async fn waiting(node: &Node) -> Vec<Value> {
     tokio::time::sleep(QUIET).await;
-    let spawned = metrics.counter(SPAWNED)? as f64;
-    Ok(vec![
-        Value::new("run actors spawned", spawned, "").at_most(0.0),
-    ])
+    let (spawned, _) = actors(node, ActorKind::Run);
+    vec![Value::new("run actors spawned", spawned, "").at_most(0.0)]
 }
 
 /// The pending ones are carried out; what waits is left alone.
-async fn mixed(metrics: &Metrics, node: &Node, begun: Instant) -> anyhow::Result<Vec<Value>> {
+async fn mixed(node: &Node, begun: Instant) -> anyhow::Result<Vec<Value>> {
     let mut most = 0.0_f64;
     loop {
-        most = most.max(metrics.gauge(RUN_ACTORS)?);
+        most = most.max(actors(node, ActorKind::Run).1);
         let counts = node.runtime.counts().await?;
         let completed = counts.get(&RunStatus::Completed).copied().unwrap_or(0);
         if completed == RUNS as usize / 2 {
@@ -104,7 +97,7 @@ async fn mixed(metrics: &Metrics, node: &Node, begun: Instant) -> anyhow::Result
         look_again(begun).await?;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let spawned = metrics.counter(SPAWNED)? as f64;
+    let (spawned, _) = actors(node, ActorKind::Run);
     Ok(vec![
         Value::new("pending runs done after", seconds, "s"),
         Value::new("run actors spawned", spawned, "").at_most(f64::from(RUNS / 2)),
@@ -113,19 +106,26 @@ async fn mixed(metrics: &Metrics, node: &Node, begun: Instant) -> anyhow::Result
 }
 
 /// Each slot is taken by a run whose step has started again.
-async fn running(metrics: &Metrics, begun: Instant) -> anyhow::Result<Vec<Value>> {
-    while metrics.gauge(STEP_ACTORS)? < slots() {
+async fn running(node: &Node, begun: Instant) -> anyhow::Result<Vec<Value>> {
+    while actors(node, ActorKind::Step).1 < slots() {
         look_again(begun).await?;
     }
     let seconds = begun.elapsed().as_secs_f64();
     tokio::time::sleep(QUIET).await;
-    let spawned = metrics.counter(SPAWNED)? as f64;
+    let (spawned, _) = actors(node, ActorKind::Run);
     let (now, _) = resident()?;
     Ok(vec![
         Value::new("every slot's step under way after", seconds, "s"),
         Value::new("run actors spawned", spawned, "").at_most(slots()),
         Value::megabytes("with every slot taken", now),
     ])
+}
+
+/// How many actors of a kind were spawned, and how many are alive.
+fn actors(node: &Node, kind: ActorKind) -> (f64, f64) {
+    let tree = node.runtime.supervision();
+    let view = tree.kinds.iter().find(|view| view.kind == kind);
+    view.map_or((0.0, 0.0), |view| (view.spawned as f64, view.alive as f64))
 }
 
 fn slots() -> f64 {

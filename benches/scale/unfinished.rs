@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use crane_actors::clock::Clock;
-use crane_core::event::Accepted;
-use crane_core::run::{Input, Outcome, Submission};
+use crane_core::run::{Input, Outcome};
 use crane_core::tool::ToolError;
 use crane_core::{
     Attempt, Epoch, Json, Limits, Plan, Run, RunId, RunStatus, ShardId, StepIndex, Timestamp,
@@ -19,6 +18,7 @@ use serde_json::Value;
 use crate::machine;
 use crate::node::{self, open_store};
 use crate::plans;
+use crate::runs;
 
 /// Runs that are written at a time.
 const CONCURRENCY: usize = 1_024;
@@ -99,7 +99,7 @@ impl Maker {
             Kind::Pending => (chain, RunStatus::Pending),
             Kind::Running => (sleeping, RunStatus::Running),
         };
-        let submit = Input::Submit(Box::new(submission(plan)));
+        let submit = Input::Submit(Box::new(runs::submission(plan)));
         let failed = Input::StepReported {
             step: StepIndex(0),
             attempt: Attempt(1),
@@ -134,20 +134,6 @@ fn compiled(source: &Value) -> anyhow::Result<Arc<Plan>> {
     match Plan::load(&Json::from_value(source)) {
         Ok(plan) => Ok(Arc::new(plan)),
         Err(findings) => bail!("{findings:?}"),
-    }
-}
-
-fn submission(plan: &Arc<Plan>) -> Submission {
-    Submission {
-        accepted: Accepted {
-            prompt: None,
-            plan: Some(plan.source.clone()),
-            input: Json::from_value(&plan.input),
-            labels: Default::default(),
-            request_hash: None,
-            trace_id: None,
-        },
-        plan: Some(plan.clone()),
     }
 }
 

@@ -97,7 +97,7 @@ impl Gossip {
         Self::start_on(options, transport, pace, metrics).await
     }
 
-    async fn start_on(
+    pub(crate) async fn start_on(
         options: Options,
         transport: Box<dyn chitchat::transport::Transport>,
         pace: Pace,

@@ -6,7 +6,7 @@ use metrics::{
 };
 
 use crate::gossip::seal::Dropped;
-use crate::ownership::words::Sight;
+use crate::ownership::words::{Reason, Sight};
 
 /// Handles of gossip.
 #[derive(Debug)]
@@ -50,6 +50,16 @@ impl GossipMetrics {
 
 const SIGHTS: [Sight; 3] = [Sight::Alive, Sight::Suspect, Sight::Down];
 
+/// A shard came to this node.
+pub(crate) fn placed(reason: Reason) {
+    counter!("crane_placements_total", "reason" => reason.as_str()).increment(1);
+}
+
+/// Shards that this node owns.
+pub(crate) fn owned(shards: usize) {
+    gauge!("crane_shards_owned").set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
+}
+
 /// Tells the exporter what the metrics of this crate mean.
 pub fn describe() {
     describe_counter!(
@@ -70,4 +80,9 @@ pub fn describe() {
         Unit::Seconds,
         "from the last sign of life of a node to finding it down"
     );
+    describe_counter!(
+        "crane_placements_total",
+        "shards that came to this node, by reason"
+    );
+    describe_gauge!("crane_shards_owned", "shards that this node owns");
 }

@@ -59,6 +59,15 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::Step,
+        Self::Planning,
+        Self::Poisoned,
+        Self::Limit,
+        Self::Output,
+    ];
+
     /// The reason as users read it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,7 +101,8 @@ pub enum Event {
         /// The resolved input (JSON text).
         input: Json,
     },
-    /// An attempt failed and another one follows at `retry_at`.
+    /// An attempt failed and another one follows at `retry_at`. One that was interrupted by the stop
+    /// of its node is no failure of the step, and does not count as one.
     StepAttemptFailed {
         /// The step.
         step: StepIndex,
@@ -202,6 +212,27 @@ impl Event {
         )
     }
 
+    /// The text of the plan that this event brings, if it brings one.
+    pub fn plan(&self) -> Option<&Json> {
+        match self {
+            Self::RunAccepted(accepted) => accepted.plan.as_ref(),
+            Self::RunPlanned { plan } => Some(plan),
+            Self::RunStarted
+            | Self::StepStarted { .. }
+            | Self::StepAttemptFailed { .. }
+            | Self::StepAttemptLost { .. }
+            | Self::StepCompleted { .. }
+            | Self::StepFailed { .. }
+            | Self::StepSkipped { .. }
+            | Self::StepCancelled { .. }
+            | Self::RunCancelRequested
+            | Self::RunReopened { .. }
+            | Self::RunCompleted { .. }
+            | Self::RunFailed { .. }
+            | Self::RunCancelled => None,
+        }
+    }
+
     /// The step and attempt this event is about, if any.
     pub fn step(&self) -> Option<(StepIndex, Attempt)> {
         match self {
@@ -220,6 +251,34 @@ impl Event {
             | Self::RunCompleted { .. }
             | Self::RunFailed { .. }
             | Self::RunCancelled => None,
+        }
+    }
+
+    /// Bytes of what the event carries: texts, inputs, outputs.
+    pub fn payload_bytes(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, Json::size);
+        match self {
+            Self::RunAccepted(accepted) => {
+                let prompt = accepted.prompt.as_ref().map_or(0, |prompt| prompt.len());
+                let label = |(key, value): (&String, &String)| key.len() + value.len();
+                let labels: usize = accepted.labels.iter().map(label).sum();
+                prompt + json(&accepted.plan) + accepted.input.size() + labels
+            }
+            Self::RunPlanned { plan } => plan.size(),
+            Self::StepStarted { input, .. } => input.size(),
+            Self::StepCompleted { output, .. } => output.size(),
+            Self::StepAttemptFailed { error, .. } | Self::StepFailed { error, .. } => {
+                error.message.len()
+            }
+            Self::StepCancelled { late, .. } => json(late),
+            Self::RunCompleted { result } => result.size(),
+            Self::RunFailed { error, .. } => error.len(),
+            Self::RunStarted
+            | Self::StepAttemptLost { .. }
+            | Self::StepSkipped { .. }
+            | Self::RunCancelRequested
+            | Self::RunReopened { .. }
+            | Self::RunCancelled => 0,
         }
     }
 }

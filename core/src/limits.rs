@@ -59,8 +59,23 @@ pub const LAZY_DELAY: Duration = Duration::from_millis(10);
 pub const TURN_INPUTS: usize = 512;
 /// Compiled plans kept for runs that submit the same text again.
 pub const PLAN_CACHE: usize = 256;
+/// Batches of events that a reader of a run may be behind before it is told that it lags; the hub
+/// keeps no more of a run.
+pub const STREAM_BACKLOG: usize = 128;
+/// Bytes of stored events that a reader of a run takes at a time.
+pub const STREAM_PIECE_BYTES: usize = 256 << 10;
+/// Longest `?wait=` of a request.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Longest idempotency key of a request, in bytes.
+pub const REQUEST_KEY_BYTES: usize = 255;
+/// Most runs that one page of a list may hold.
+pub const PAGE_RUNS: usize = 100;
+/// How often a stream of events says that it is still there.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
 /// A wait at least this long stops the run's actor until its timer fires.
 pub const PASSIVATE_AFTER: Duration = Duration::from_secs(5);
+/// How long a node that goes down waits until the attempts it has cut off are journaled as such.
+pub const CUT_OFF: Duration = Duration::from_secs(2);
 /// Most calls that may wait for a permit of one tool.
 pub const TOOL_QUEUE: usize = 100_000;
 /// Most rows of one stateful tool.

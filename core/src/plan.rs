@@ -10,8 +10,10 @@
 
 mod check;
 mod duration;
+mod fields;
 pub(crate) mod findings;
 pub mod graph;
+mod ids;
 mod inputs;
 mod links;
 mod retry;

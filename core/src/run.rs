@@ -24,6 +24,8 @@ mod ending;
 mod evaluate;
 mod fold;
 mod messages;
+pub mod read;
+mod recover;
 mod reopen;
 mod report;
 mod schedule;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 pub use check::FoldError;
 pub use decide::decide;
 pub use messages::{Decision, Effect, Input, Outcome, Rejected, StartStep, Submission, Turn};
-pub use turn::resume;
+pub use recover::resume;
 
 use crate::event::{Accepted, FailureReason};
 use crate::ids::{Attempt, Round, RunId, Seq, StepIndex};
@@ -126,6 +128,14 @@ impl StepStatus {
             Self::Cancelled => "cancelled",
         }
     }
+
+    /// Whether a step with this status has ended, for this round at least.
+    pub fn is_ended(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
+            Self::Pending | Self::Running | Self::Waiting => false,
+        }
+    }
 }
 
 /// Where a run stands; [`RunStatus`] is derived from it and the steps.
@@ -173,7 +183,7 @@ pub struct StepState {
     pub status: StepStatus,
     /// Last attempt started; 0 before the first.
     pub attempt: Attempt,
-    /// Attempts of this round that failed.
+    /// Attempts of this round that failed; those that were interrupted do not count.
     pub failed_attempts: u32,
     /// Attempts lost to crashes, over all rounds.
     pub lost_attempts: u32,
@@ -239,8 +249,6 @@ pub struct Run {
     /// Whether the run was given a slot before it had a plan. Memory of the live actor and no fact:
     /// whoever loads the run again gives it a slot again.
     slot: bool,
-    /// Whether the planner was asked for the plan the run waits for; memory of the live actor too.
-    asked: bool,
     /// The compiled form of the plan that the next event brings, if the caller has it at hand.
     attached: Option<Arc<Plan>>,
 }
@@ -269,7 +277,6 @@ impl Run {
             bytes: 0,
             first_failure: None,
             slot: false,
-            asked: false,
             attached: None,
         }
     }
@@ -305,12 +312,6 @@ impl Run {
         self.bytes
     }
 
-    /// Hands over the compiled form of the plan that the next event brings, so that it is not
-    /// compiled again; a plan of another text is ignored when that event comes.
-    pub fn attach_plan(&mut self, plan: Arc<Plan>) {
-        self.attached = Some(plan);
-    }
-
     /// The step's state.
     pub fn step(&self, step: StepIndex) -> Option<&StepState> {
         self.steps.get(step.position())
@@ -328,8 +329,7 @@ impl Run {
 
 impl PartialEq for Run {
     /// Equal when every durable fact about them is: plans are compared by their text, and what only
-    /// the live actor remembers (a slot given early, a question to the planner, an attached plan)
-    /// does not count.
+    /// the live actor remembers (a slot given early, an attached plan) does not count.
     fn eq(&self, other: &Self) -> bool {
         let facts = |run: &Self| (run.id, run.phase, run.round, run.seq, run.failure);
         let times = |run: &Self| (run.created_at, run.started_at, run.completed_at);

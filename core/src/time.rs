@@ -1,9 +1,11 @@
 //! Points in time as the domain sees them: microseconds since the Unix epoch, UTC.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Microseconds since the Unix epoch, UTC. Always an argument, never read from a clock here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,23 @@ impl Serialize for Timestamp {
     }
 }
 
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+
+    /// Reads RFC 3339 in any offset; what is finer than microseconds is cut off.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let timestamp: jiff::Timestamp = text.parse()?;
+        Ok(Self(timestamp.as_microsecond()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +73,16 @@ mod tests {
             Timestamp(1_000_006).to_string(),
             "1970-01-01T00:00:01.000006Z"
         );
+    }
+
+    #[test]
+    fn a_printed_timestamp_reads_back() {
+        for micros in [0, 1_000_006, -1, 1_767_323_045_000_006] {
+            let timestamp = Timestamp(micros);
+            assert_eq!(timestamp.to_string().parse().ok(), Some(timestamp));
+        }
+        assert_eq!("1970-01-01T01:00:00+01:00".parse().ok(), Some(Timestamp(0)));
+        assert!("yesterday".parse::<Timestamp>().is_err());
     }
 
     #[test]

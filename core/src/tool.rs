@@ -86,9 +86,25 @@ pub enum ErrorKind {
     Expression,
     /// An input or output passed a limit.
     Limit,
+    /// The node was stopped in good order while the call was under way. Said by the runtime alone.
+    Interrupted,
 }
 
 impl ErrorKind {
+    /// All kinds.
+    pub const ALL: [Self; 10] = [
+        Self::InvalidInput,
+        Self::Transient,
+        Self::Permanent,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::Panic,
+        Self::OutcomeUnknown,
+        Self::Expression,
+        Self::Limit,
+        Self::Interrupted,
+    ];
+
     /// The kind as users read it in events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -101,13 +117,18 @@ impl ErrorKind {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Expression => "expression",
             Self::Limit => "limit_exceeded",
+            Self::Interrupted => "interrupted",
         }
     }
 
-    /// Whether the retry policy of a step applies.
+    /// Whether another attempt may follow by itself.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Transient | Self::Timeout | Self::Unavailable | Self::Panic => true,
+            Self::Transient
+            | Self::Timeout
+            | Self::Unavailable
+            | Self::Panic
+            | Self::Interrupted => true,
             Self::InvalidInput
             | Self::Permanent
             | Self::OutcomeUnknown

@@ -1,5 +1,7 @@
 //! The one form in which the API refuses or fails.
 
+mod convert;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -70,7 +72,14 @@ pub struct ApiError {
     /// Seconds after which it may be tried again, as the header Retry-After.
     #[serde(skip)]
     pub retry_after: Option<u64>,
+    /// Why, for the log and nobody else.
+    #[serde(skip)]
+    pub cause: Option<String>,
 }
+
+/// Why a request failed, on its way to the log as an extension of the response.
+#[derive(Clone, Debug)]
+pub(super) struct Cause(pub(super) String);
 
 impl ApiError {
     /// An error without details.
@@ -94,7 +103,24 @@ impl ApiError {
             detail: detail.into(),
             details: json!({}),
             retry_after,
+            cause: None,
         }
+    }
+
+    /// A query parameter that is wrong.
+    pub fn parameter(name: &str, detail: impl std::fmt::Display) -> Self {
+        let name = shorten(name);
+        Self::new(
+            ErrorType::BadRequest,
+            format!("query parameter {name}: {detail}"),
+        )
+        .with(json!({ "parameter": name }))
+    }
+
+    /// A header that is wrong.
+    pub fn header(name: &str, detail: impl std::fmt::Display) -> Self {
+        Self::new(ErrorType::BadRequest, format!("header {name}: {detail}"))
+            .with(json!({ "header": name }))
     }
 
     /// The error with what programs need to know, a JSON object.
@@ -104,26 +130,49 @@ impl ApiError {
         self
     }
 
+    /// The error with its cause, for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
     /// There is no such run.
     pub fn run_not_found(id: impl std::fmt::Display) -> Self {
+        let id = shorten(&id.to_string());
         Self::new(ErrorType::RunNotFound, format!("Run not found: {id}"))
-            .with(json!({ "run_id": id.to_string() }))
+            .with(json!({ "run_id": id }))
     }
 
     /// There is no such tool.
     pub fn tool_not_found(name: &str) -> Self {
+        let name = shorten(name);
         Self::new(ErrorType::ToolNotFound, format!("Tool not found: {name}"))
             .with(json!({ "tool": name }))
     }
 }
 
+/// The beginning of a text that somebody else wrote.
+pub(super) fn shorten(text: &str) -> String {
+    const CHARS: usize = 80;
+    let mut shown: String = text.chars().take(CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         let retry_after = self.retry_after;
+        let cause = self.cause.take();
         let mut response = (self.error_type.status(), axum::Json(self)).into_response();
         if let Some(seconds) = retry_after {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(cause) = cause {
+            response.extensions_mut().insert(Cause(cause));
         }
         response
     }

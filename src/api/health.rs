@@ -1,15 +1,39 @@
-//! Whether the node is alive, and whether it should be given work.
+//! Whether the node is alive, whether it should be given work, and how it is.
+//!
+//! ```text
+//!   life        is it serving, or going down?            ─┐
+//!   probe       do shards and journal do their work?     ─┼──> ready (503 when not)
+//!   disk        are new runs refused for want of space?  ─┤
+//!   breakers    is a tool cut off?                       ─┴──> health (503 when unhealthy)
+//! ```
+//!
+//! A probe goes the real way, through every shard and through the journal's fdatasync, and its
+//! answer serves everybody for half a second ([`crane_actors::probe`]): health checks cannot load
+//! the disk, and nothing happens while nobody asks. None of this needs a token, so that nothing
+//! here names a run, a path or an address.
+
+use std::collections::BTreeMap;
+use std::thread;
 
 use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use crane_actors::probe::{Answer, Probed};
+use crane_core::breaker;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use crate::life::Phase;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(live))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(live))
+        .routes(routes!(ready))
 }
 
 /// The process answers.
@@ -22,4 +46,203 @@ struct Live {
 #[utoipa::path(get, path = "/health/live", tag = "health", responses((status = OK, body = Live)))]
 async fn live() -> Json<Live> {
     Json(Live { alive: true })
+}
+
+/// Whether the node should be given work.
+#[derive(Debug, Serialize, ToSchema)]
+struct Ready {
+    ready: bool,
+    /// `application`: it is not going down; `shards` and `journal`: they do their work.
+    checks: BTreeMap<String, bool>,
+}
+
+/// Whether the node should be given work; needs no token.
+///
+/// A question goes through every shard and through the journal's sync; a node on which one of them
+/// is stuck is not ready. Nor is one that goes down. One whose disk is nearly full is: it refuses
+/// new runs by itself, and goes on with what it has.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "health",
+    responses(
+        (status = OK, description = "It is", body = Ready),
+        (status = SERVICE_UNAVAILABLE, description = "It is not", body = Ready),
+    ),
+)]
+async fn ready(State(api): State<Api>) -> Response {
+    let serving = api.life.phase() == Phase::Serving;
+    let Probed { shards, journal } = api.node.runtime().probe().await;
+    let checks = [
+        ("application", serving),
+        ("shards", shards.is_fine()),
+        ("journal", journal.is_fine()),
+    ];
+    let ready = checks.iter().all(|(_, fine)| *fine);
+    answer(
+        ready,
+        Ready {
+            ready,
+            checks: checks.map(|(name, fine)| (name.to_owned(), fine)).into(),
+        },
+    )
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Condition {
+    /// All is well.
+    Healthy,
+    /// It does its work, but not all of it.
+    Degraded,
+    /// It does not do its work.
+    Unhealthy,
+}
+
+/// How one part of the node is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Check {
+    status: Condition,
+    /// What is wrong, if anything is.
+    detail: Option<String>,
+    /// How long it took to find out, where that says something.
+    duration_ms: Option<f64>,
+}
+
+impl Check {
+    fn new(status: Condition, detail: Option<String>) -> Self {
+        Self {
+            status,
+            detail,
+            duration_ms: None,
+        }
+    }
+
+    /// Well, or else as bad as `status` says.
+    fn unless(trouble: Option<String>, status: Condition) -> Self {
+        match trouble {
+            None => Self::new(Condition::Healthy, None),
+            Some(detail) => Self::new(status, Some(detail)),
+        }
+    }
+
+    fn probed(answer: Answer) -> Self {
+        Self {
+            duration_ms: Some(answer.took.as_secs_f64() * 1e3),
+            ..Self::unless(answer.trouble, Condition::Unhealthy)
+        }
+    }
+}
+
+/// The process and the machine under it.
+#[derive(Debug, Serialize, ToSchema)]
+struct System {
+    os: String,
+    arch: String,
+    /// Processors that the process may use.
+    cpus: usize,
+    pid: u32,
+    uptime_seconds: f64,
+    /// Memory that the process has in use; null where the system does not tell.
+    memory_bytes: Option<u64>,
+}
+
+/// How the node is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    /// The worst of the checks.
+    status: Condition,
+    version: String,
+    commit: String,
+    /// What the node calls itself.
+    node: String,
+    system: System,
+    /// `application`, `shards`, `journal`, `disk`, `tools`.
+    checks: BTreeMap<String, Check>,
+}
+
+/// How the node is, part by part; needs no token.
+#[utoipa::path(
+    get, path = "/health", tag = "health",
+    responses(
+        (status = OK, description = "It does its work, or most of it", body = Health),
+        (status = SERVICE_UNAVAILABLE, description = "It does not do its work", body = Health),
+    ),
+)]
+async fn health(State(api): State<Api>) -> Response {
+    let runtime = api.node.runtime();
+    let Probed { shards, journal } = runtime.probe().await;
+    let checks = [
+        ("application", application(api.life.phase())),
+        ("shards", Check::probed(shards)),
+        ("journal", Check::probed(journal)),
+        ("disk", disk(&api)),
+        ("tools", tools(&api)),
+    ];
+    let worst = checks.iter().map(|(_, check)| check.status).max();
+    let status = worst.unwrap_or(Condition::Healthy);
+    answer(
+        status != Condition::Unhealthy,
+        Health {
+            status,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("CRANE_COMMIT").to_owned(),
+            node: api.name.clone(),
+            system: System {
+                os: std::env::consts::OS.to_owned(),
+                arch: std::env::consts::ARCH.to_owned(),
+                cpus: thread::available_parallelism().map_or(1, usize::from),
+                pid: std::process::id(),
+                uptime_seconds: runtime.uptime().as_secs_f64(),
+                memory_bytes: memory(),
+            },
+            checks: checks.map(|(name, check)| (name.to_owned(), check)).into(),
+        },
+    )
+}
+
+fn application(phase: Phase) -> Check {
+    let trouble = match phase {
+        Phase::Serving => None,
+        Phase::Draining => Some("it is going down: running steps may end".to_owned()),
+        Phase::Closing => Some("it is going down".to_owned()),
+    };
+    Check::unless(trouble, Condition::Degraded)
+}
+
+fn disk(api: &Api) -> Check {
+    let refusing = api.node.runtime().refusing();
+    let trouble = refusing.map(|error| format!("new runs are refused: {error}"));
+    Check::unless(trouble, Condition::Degraded)
+}
+
+fn tools(api: &Api) -> Check {
+    let open: Vec<String> = api
+        .node
+        .runtime()
+        .tools()
+        .into_iter()
+        .filter(|tool| tool.breaker.state == breaker::State::Open)
+        .map(|tool| tool.spec.name.to_string())
+        .collect();
+    let trouble = match open.as_slice() {
+        [] => None,
+        open => Some(format!("the breaker is open of: {}", open.join(", "))),
+    };
+    Check::unless(trouble, Condition::Degraded)
+}
+
+/// Resident memory, from `/proc/self/status`: `VmRSS:   12345 kB`.
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1_024)
+}
+
+fn answer(fine: bool, body: impl Serialize) -> Response {
+    if fine {
+        return Json(body).into_response();
+    }
+    let again = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+    (StatusCode::SERVICE_UNAVAILABLE, again, Json(body)).into_response()
 }

@@ -16,7 +16,8 @@ const BYTES: usize = 4_096;
 const FILE: &str = "fdatasync-probe";
 
 /// The median time of an append of 4 KiB with `fdatasync` to a pre-written file in `directory`,
-/// out of 1,000.
+/// out of 1,000. The time in which this thread could have run and no core was free does not count:
+/// it says something of the other programs here, and nothing of the disk.
 ///
 /// # Errors
 /// When the file cannot be made or written.
@@ -42,10 +43,22 @@ fn appends(path: &Path) -> io::Result<Vec<Duration>> {
 }
 
 fn append(file: &File, number: usize) -> io::Result<Duration> {
+    let waited = waited_for_core();
     let start = Instant::now();
     file.write_all_at(&[0x5a; BYTES], (number * BYTES) as u64)?;
     file.sync_data()?;
-    Ok(start.elapsed())
+    let took = start.elapsed();
+    Ok(took.saturating_sub(waited_for_core().saturating_sub(waited)))
+}
+
+/// How long this thread has waited for a core so far, while it could have run; zero where the system
+/// does not tell.
+fn waited_for_core() -> Duration {
+    // Nanoseconds on a core, nanoseconds waiting for one, number of turns.
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = stat.split_whitespace().nth(1);
+    let waited = waited.and_then(|waited| waited.parse().ok());
+    Duration::from_nanos(waited.unwrap_or_default())
 }
 
 /// Memory of this process that is in use, in bytes; `None` where the system does not tell.

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 /// See the module.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let path = &arguments.data.path;
+    let path = &arguments.data.find()?.node.data;
     session::require(path)?;
     let report = embedded::verify(path)?;
     match arguments.output {

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use crate::config::Refused;
 use crate::node::OpenError;
-use crate::settings;
 
 /// Could not be done.
 pub(super) const FAILED: u8 = 1;
@@ -71,9 +71,10 @@ impl From<OpenError> for Failure {
     }
 }
 
-impl From<settings::Error> for Failure {
-    fn from(error: settings::Error) -> Self {
-        Self::usage(error.to_string())
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        // Each finding is an error of its own.
+        Self::usage(refused.to_string().replace('\n', "\nerror: "))
     }
 }
 

@@ -7,9 +7,8 @@ use crane_core::plan::graph;
 use serde_json::json;
 
 use super::failure::{Failure, USAGE};
-use super::{Shape, request};
+use super::{ConfigFile, Shape, request};
 use crate::output;
-use crate::settings::Settings;
 
 /// Check and draw plans
 #[derive(Debug, Subcommand)]
@@ -29,6 +28,9 @@ pub(super) struct Check {
     /// How to print the findings
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     output: Shape,
+
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 #[derive(Debug, Args)]
@@ -40,6 +42,9 @@ pub(super) struct Graph {
     /// In which language to draw
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     format: Drawing,
+
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -62,17 +67,17 @@ pub(super) fn run(command: &Command) -> Result<u8, Failure> {
 }
 
 fn check(arguments: &Check) -> Result<u8, Failure> {
-    let settings = Settings::from_environment()?;
+    let config = arguments.config.load()?;
     match arguments.output {
         Shape::Text => {
-            let (document, plan) = request::read_plan(&arguments.plan, &settings)?;
+            let (document, plan) = request::read_plan(&arguments.plan, &config)?;
             let (file, steps) = (document.file, plan.steps.len());
             output::print(&format!("{file} is valid, {steps} steps"))?;
             Ok(0)
         }
         Shape::Json => {
-            let document = request::read_document(&arguments.plan)?;
-            let (steps, findings) = match request::check_plan(&document, &settings)? {
+            let document = request::read_document(&arguments.plan, &config.limits)?;
+            let (steps, findings) = match request::check_plan(&document, &config)? {
                 Ok(plan) => (Some(plan.steps.len()), Vec::new()),
                 Err(findings) => (None, findings),
             };
@@ -87,8 +92,8 @@ fn check(arguments: &Check) -> Result<u8, Failure> {
 }
 
 fn draw(arguments: &Graph) -> Result<u8, Failure> {
-    let settings = Settings::from_environment()?;
-    let (_, plan) = request::read_plan(&arguments.plan, &settings)?;
+    let config = arguments.config.load()?;
+    let (_, plan) = request::read_plan(&arguments.plan, &config)?;
     output::print(&match arguments.format {
         Drawing::Text => graph::text(&plan),
         Drawing::Mermaid => graph::mermaid(&plan),

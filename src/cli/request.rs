@@ -9,9 +9,9 @@ use crane_core::{Limits, Plan, RunId};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
+use crate::config::Config;
 use crate::node;
 use crate::plan_file::{self, Document, Located};
-use crate::settings::Settings;
 
 /// `NAME=VALUE` of `--input`: the value is JSON if it parses, else text.
 pub(super) fn named_value(text: &str) -> Result<(String, Value), String> {
@@ -41,11 +41,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads a plan file and checks it as a node with these settings would; all that is wrong with it
-/// is said at once, with lines.
-pub(super) fn read_plan(path: &Path, settings: &Settings) -> Result<(Document, Plan), Failure> {
-    let document = read_document(path)?;
-    match check_plan(&document, settings)? {
+/// Reads a plan file and checks it as a node with this configuration would; all that is wrong with
+/// it is said at once, with lines.
+pub(super) fn read_plan(path: &Path, config: &Config) -> Result<(Document, Plan), Failure> {
+    let document = read_document(path, &config.limits)?;
+    match check_plan(&document, config)? {
         Ok(plan) => Ok((document, plan)),
         Err(findings) => {
             let lines = findings
@@ -57,18 +57,17 @@ pub(super) fn read_plan(path: &Path, settings: &Settings) -> Result<(Document, P
 }
 
 /// Reads a file that may be as large as a request.
-pub(super) fn read_document(path: &Path) -> Result<Document, Failure> {
-    plan_file::read(path, Limits::default().request_bytes)
-        .map_err(|error| Failure::usage(error.to_string()))
+pub(super) fn read_document(path: &Path, limits: &Limits) -> Result<Document, Failure> {
+    plan_file::read(path, limits.request_bytes).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// The plan in a document, or all that is wrong with it.
 pub(super) fn check_plan(
     document: &Document,
-    settings: &Settings,
+    config: &Config,
 ) -> Result<Result<Plan, Vec<Located>>, Failure> {
-    let catalog = node::catalog(settings.tools.clone())?;
-    Ok(Plan::check(&document.value, &catalog, &Limits::default())
+    let catalog = node::catalog(config.tools.clone())?;
+    Ok(Plan::check(&document.value, &catalog, &config.limits)
         .map_err(|findings| document.locate(&findings)))
 }
 
@@ -76,11 +75,12 @@ pub(super) fn check_plan(
 pub(super) fn input(
     file: Option<&Path>,
     values: &[(String, Value)],
+    limits: &Limits,
 ) -> Result<Option<Value>, Failure> {
     let mut members = match file {
         None => Map::new(),
         Some(path) => {
-            let document = read_document(path)?;
+            let document = read_document(path, limits)?;
             let Value::Object(members) = document.value else {
                 let file = document.file;
                 return Err(Failure::usage(format!(
@@ -130,7 +130,8 @@ pub(super) fn refused(error: SubmitError) -> Failure {
     }
 }
 
-fn finding(finding: &Finding) -> String {
+/// A finding as a line.
+pub(super) fn finding(finding: &Finding) -> String {
     match finding.path.as_str() {
         "" => finding.message.clone(),
         path => format!("{path}: {}", finding.message),
@@ -138,7 +139,7 @@ fn finding(finding: &Finding) -> String {
 }
 
 /// Several errors, one a line; the first one gets its mark from [`Failure::message`].
-fn errors(lines: impl Iterator<Item = String>) -> String {
+pub(super) fn errors(lines: impl Iterator<Item = String>) -> String {
     lines.collect::<Vec<_>>().join("\nerror: ")
 }
 
@@ -165,9 +166,10 @@ mod tests {
     #[test]
     fn the_same_name_twice_is_refused() {
         let pair = ("n".to_owned(), json!(1));
-        assert!(input(None, std::slice::from_ref(&pair)).unwrap().is_some());
-        assert!(input(None, &[pair.clone(), pair]).is_err());
-        assert_eq!(input(None, &[]).unwrap(), None);
+        let input = |values: &[_]| input(None, values, &Limits::default());
+        assert!(input(std::slice::from_ref(&pair)).unwrap().is_some());
+        assert!(input(&[pair.clone(), pair]).is_err());
+        assert_eq!(input(&[]).unwrap(), None);
         let label = ("a".to_owned(), "b".to_owned());
         assert!(labels(&[label.clone(), label]).is_err());
     }

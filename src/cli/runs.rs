@@ -1,23 +1,32 @@
-//! `crane runs`: what has run in a data directory, and changes to it.
+//! `crane runs`: what has run in a data directory or at a server, and changes to it.
+//!
+//! Both places give the same things to print: rows and JSON for lists, JSON for events, a run for
+//! the rest. How they come by them is in `here` and in `remote`.
 
+mod here;
+mod remote;
 mod show;
 
-use std::sync::Mutex;
-
 use clap::{Args, Subcommand};
-use crane_actors::runtime::ChangeError;
-use crane_core::run::view::{event_views, run_view};
-use crane_core::{Record, Run, RunId, RunStatus};
-use crane_store::{Filter, Page, codec};
+use crane_core::{RunId, RunStatus};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::failure::{FAILED, Failure};
-use super::{Data, Format, Shape, request, session, watch};
-use crate::live::Live;
-use crate::node::{LOCAL_NAME, Node};
+use super::remote::{Found, Place};
+use super::{Format, Shape, request};
 use crate::output;
+use show::Row;
 
 /// List, show and change runs
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  crane runs list --status failed --label team=red\n  \
+    crane runs show ID --server http://127.0.0.1:8080\n  \
+    crane runs events ID --follow --server http://127.0.0.1:8080\n  \
+    CRANE_SERVER=http://127.0.0.1:8080 crane runs list -o ids\n\n\
+    Without a server: on --data; there `retry` executes the run, and `cancel` records it."
+)]
 pub(super) enum Command {
     /// List runs, newest first
     List(List),
@@ -57,7 +66,7 @@ pub(super) struct List {
     output: Format,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -71,7 +80,7 @@ pub(super) struct One {
     output: Format,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -95,7 +104,7 @@ pub(super) struct Retry {
     output: Shape,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -109,7 +118,7 @@ pub(super) struct Outcome {
     output: Shape,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 fn status(text: &str) -> Result<RunStatus, String> {
@@ -123,53 +132,61 @@ fn status(text: &str) -> Result<RunStatus, String> {
         })
 }
 
+/// A page of runs, for people and for programs.
+#[derive(Debug)]
+struct Listed {
+    /// How many there are on all pages.
+    total: usize,
+    rows: Vec<Row>,
+    json: Vec<Box<RawValue>>,
+}
+
 /// See the module.
 pub(super) async fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::List(arguments) => list(arguments).await,
-        Command::Show(arguments) => show(arguments).await,
-        Command::Events(arguments) => events(arguments).await,
-        Command::Cancel(arguments) => cancel(arguments).await,
-        Command::Retry(arguments) => retry(arguments).await,
-        Command::Result(arguments) => result(arguments).await,
+        Command::Show(One { id, output, place }) => match place.find()? {
+            Found::Data(data) => here::show(id, output, &data).await,
+            Found::Server(server) => remote::show(id, output, &server.client).await,
+        },
+        Command::Events(arguments) => match arguments.one.place.clone().find()? {
+            Found::Data(data) => here::events(&arguments, &data).await,
+            Found::Server(server) => remote::events(&arguments, &server.client).await,
+        },
+        Command::Cancel(One { id, output, place }) => match place.find()? {
+            Found::Data(data) => here::cancel(id, output, &data).await,
+            Found::Server(server) => remote::cancel(id, output, &server.client).await,
+        },
+        Command::Retry(Retry { id, output, place }) => match place.find()? {
+            Found::Data(data) => here::retry(id, output, &data).await,
+            Found::Server(server) => remote::retry(id, output, &server).await,
+        },
+        Command::Result(Outcome { id, place, .. }) => match place.find()? {
+            Found::Data(data) => here::result(id, &data).await,
+            Found::Server(server) => remote::result(id, &server.client).await,
+        },
     }
 }
 
 async fn list(arguments: List) -> Result<u8, Failure> {
-    let filter = Filter {
-        statuses: arguments.status.clone(),
-        labels: arguments.labels.clone(),
+    let listed = match arguments.place.clone().find()? {
+        Found::Data(data) => here::list(&arguments, &data).await?,
+        Found::Server(server) => remote::list(&arguments, &server.client).await?,
     };
-    let page = Page {
-        offset: arguments.offset,
-        limit: usize::from(arguments.limit),
-    };
-    let (total, runs) = session::with_existing(&arguments.data, async |node: &Node| {
-        let listing = node.runtime().list(filter, page).await?;
-        let mut runs = Vec::with_capacity(listing.runs.len());
-        for (id, _) in &listing.runs {
-            // A run whose retention ended in between is no longer one.
-            runs.extend(node.runtime().load(*id).await?);
-        }
-        Ok((listing.total, runs))
-    })
-    .await?;
     match arguments.output {
-        Format::Table if total == 0 => output::note("no such runs"),
+        Format::Table if listed.total == 0 => output::note("no such runs"),
         Format::Table => {
-            output::print(&show::list(&runs))?;
-            let shown = arguments.offset + runs.len();
-            if shown < total {
+            output::print(&show::list(&listed.rows))?;
+            let shown = arguments.offset + listed.rows.len();
+            if shown < listed.total {
+                let total = listed.total;
                 output::note(&format!(
                     "{total} runs in all; --offset {shown} shows the next"
                 ));
             }
         }
-        Format::Json => {
-            let views: Vec<_> = runs.iter().map(|run| run_view(run, LOCAL_NAME)).collect();
-            output::print_json(&views)?;
-        }
-        Format::Ids => print_lines(runs.iter().map(|run| run.id.to_string()))?,
+        Format::Json => output::print_json(&listed.json)?,
+        Format::Ids => print_lines(listed.rows.iter().map(|row| row.id.to_string()))?,
     }
     Ok(0)
 }
@@ -182,151 +199,63 @@ fn print_lines(lines: impl Iterator<Item = String>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn load(data: &Data, id: RunId) -> Result<Run, Failure> {
-    session::with_existing(data, async |node: &Node| loaded(node, id).await).await
-}
-
-async fn loaded(node: &Node, id: RunId) -> Result<Run, Failure> {
-    let run = node.runtime().load(id).await?;
-    run.ok_or_else(|| watch::not_found(id))
-}
-
-async fn show(arguments: One) -> Result<u8, Failure> {
-    let run = load(&arguments.data, arguments.id).await?;
-    print_run(&run, arguments.output)
-}
-
-fn print_run(run: &Run, format: Format) -> Result<u8, Failure> {
+fn print_events(events: &[Box<RawValue>], format: Format) -> Result<(), Failure> {
     match format {
-        Format::Table => output::print(&show::run(run))?,
-        Format::Json => output::print_json(&run_view(run, LOCAL_NAME))?,
-        Format::Ids => output::print(&run.id.to_string())?,
-    }
-    Ok(0)
-}
-
-async fn events(arguments: Events) -> Result<u8, Failure> {
-    let Events { one, follow } = arguments;
-    let (run, records) = session::with_existing(&one.data, async |node: &Node| {
-        stored_events(node, one.id).await
-    })
-    .await?;
-    let views: Vec<_> = event_views(&run, &records).collect();
-    match one.output {
-        Format::Table => output::print(&show::events(&run, &records)?)?,
-        Format::Json => output::print_json(&views)?,
-        Format::Ids => print_lines(records.iter().map(|record| record.seq.to_string()))?,
-    }
-    if follow && !run.status().is_ended() {
-        let (id, option) = (one.id, one.data.option());
-        output::note(&format!(
-            "the run is {} and nothing executes it, so no events will come; to go on with it: \
-             crane run --resume {id}{option}",
-            run.status().as_str()
-        ));
-    }
-    Ok(0)
-}
-
-async fn stored_events(node: &Node, id: RunId) -> Result<(Run, Vec<Record>), Failure> {
-    let image = node.store().load(id).await?;
-    let run = node.runtime().load(id).await?;
-    match (image, run) {
-        (Some(image), Some(run)) => Ok((run, codec::decode(&image.events)?)),
-        _ => Err(watch::not_found(id)),
-    }
-}
-
-fn refused(error: ChangeError) -> Failure {
-    match error {
-        ChangeError::NotFound(id) => watch::not_found(id),
-        ChangeError::Read(error) => error.into(),
-        other @ (ChangeError::Rejected(_) | ChangeError::Lost(_)) => {
-            Failure::failed(other.to_string())
+        Format::Table => output::print(&show::events(events)?)?,
+        Format::Json => output::print_json(events)?,
+        Format::Ids => {
+            let ids: Result<Vec<String>, Failure> =
+                events.iter().map(|event| show::seq(event.get())).collect();
+            print_lines(ids?.into_iter())?;
         }
     }
+    Ok(())
 }
 
-async fn cancel(arguments: One) -> Result<u8, Failure> {
-    let id = arguments.id;
-    let run = session::with_existing(&arguments.data, async |node: &Node| {
-        let before = loaded(node, id).await?;
-        if before.status().is_ended() {
-            let status = before.status().as_str();
-            return Err(Failure::failed(format!(
-                "run {id} is {status}; there is nothing to cancel"
-            )));
-        }
-        node.runtime().cancel(id).await.map_err(refused)?;
-        let ended = node.runtime().ended(id).await?;
-        ended.ok_or_else(|| watch::not_found(id))
-    })
-    .await?;
-    match arguments.output {
-        Format::Table => {
-            output::print(&format!("run {id} is {}", run.status().as_str()))?;
-            Ok(0)
-        }
-        Format::Json | Format::Ids => print_run(&run, arguments.output),
+fn print_result(
+    id: RunId,
+    status: RunStatus,
+    result: Option<Value>,
+    error: Option<&str>,
+) -> Result<u8, Failure> {
+    if let Some(result) = result {
+        output::print_json(&result)?;
+        return Ok(0);
     }
+    let status = status.as_str();
+    let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+    output::note(&format!(
+        "error: run {id} is {status} and has no result{why}"
+    ));
+    Ok(FAILED)
 }
 
-fn require_retryable(run: &Run, data: &Data) -> Result<(), Failure> {
-    let (id, status) = (run.id, run.status());
-    match status {
-        RunStatus::Failed | RunStatus::Cancelled => Ok(()),
-        RunStatus::Completed => Err(Failure::failed(format!(
+fn require_cancellable(id: RunId, status: RunStatus) -> Result<(), Failure> {
+    if status.is_ended() {
+        let status = status.as_str();
+        return Err(Failure::failed(format!(
+            "run {id} is {status}; there is nothing to cancel"
+        )));
+    }
+    Ok(())
+}
+
+/// `resume` leads to the data directory of an unfinished run that nobody executes; at a server
+/// somebody does.
+fn require_retryable(id: RunId, status: RunStatus, resume: Option<&str>) -> Result<(), Failure> {
+    let name = status.as_str();
+    match (status, resume) {
+        (RunStatus::Failed | RunStatus::Cancelled, _) => Ok(()),
+        (RunStatus::Completed, _) => Err(Failure::failed(format!(
             "run {id} is completed; there is nothing to retry"
         ))),
-        RunStatus::Pending | RunStatus::Running | RunStatus::Waiting => {
-            let (status, option) = (status.as_str(), data.option());
+        (RunStatus::Pending | RunStatus::Running | RunStatus::Waiting, Some(option)) => {
             Err(Failure::failed(format!(
-                "run {id} is {status}; to go on with it: crane run --resume {id}{option}"
+                "run {id} is {name}; to go on with it: crane run --resume {id}{option}"
             )))
         }
-    }
-}
-
-async fn retry(arguments: Retry) -> Result<u8, Failure> {
-    let id = arguments.id;
-    let run = session::with_existing(&arguments.data, async |node: &Node| {
-        let before = loaded(node, id).await?;
-        // Asked first, not left to the answer: a command wakes the run, and an unfinished one
-        // would start its steps.
-        require_retryable(&before, &arguments.data)?;
-        let live = Mutex::new(Live::of_one());
-        node.runtime().retry(id).await.map_err(refused)?;
-        watch::to_the_end(node, id, before.seq, &live).await
-    })
-    .await;
-    match run {
-        Ok(run) => watch::report(&run, arguments.output, &arguments.data.option()),
-        Err(failure) => {
-            if let Failure::Interrupted = failure {
-                let option = arguments.data.option();
-                output::note(&format!("to go on: crane run --resume {id}{option}"));
-            }
-            Err(failure)
-        }
-    }
-}
-
-async fn result(arguments: Outcome) -> Result<u8, Failure> {
-    let run = load(&arguments.data, arguments.id).await?;
-    match &run.result {
-        Some(result) => {
-            output::print_json(&result.to_value())?;
-            Ok(0)
-        }
-        None => {
-            let status = run.status().as_str();
-            let why = run.error.as_deref().map(|error| format!(": {error}"));
-            output::note(&format!(
-                "error: run {} is {status} and has no result{}",
-                run.id,
-                why.unwrap_or_default()
-            ));
-            Ok(FAILED)
-        }
+        (RunStatus::Pending | RunStatus::Running | RunStatus::Waiting, None) => Err(
+            Failure::failed(format!("run {id} is {name}; it goes on by itself")),
+        ),
     }
 }

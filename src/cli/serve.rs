@@ -1,80 +1,188 @@
-//! `crane serve`: a node that others send runs to.
+//! `crane serve`: a node that others send runs to, from the first line to the exit code.
+//!
+//! ```text
+//!   configuration ──> address bound ──> store opened, runs restored ──> listens, READY
+//!        │ 2               │ 1                  │ 1
+//!   SIGTERM, SIGINT, POST /admin/drain ──> draining: admits nothing, running steps may end
+//!        │ again: at once, 130                 └──> flushed ──> closing: connections end ──> 0
+//!   the store fails ──> 70
+//! ```
+//!
+//! It does not fork, writes no pid file and changes no user: a service manager or a container
+//! runtime does that. As process 1 it behaves the same, since it handles its signals itself; it
+//! starts no other processes, so that there is nothing to reap.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use clap::Args;
 use crane_actors::Restore;
-use crane_core::Limits;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 
-use super::Data;
+use super::config::warn;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use crate::api::{Api, Parts};
+use super::place::Service;
+use crate::api::{self, Api, Parts};
+use crate::config::{Config, Loaded};
 use crate::life::{Life, Phase};
-use crate::node::{LOCAL_NAME, Node, NodeOptions};
-use crate::settings::Settings;
-use crate::{output, server};
-
-/// How long running steps may go on when the node is told to stop.
-const GRACE: Duration = Duration::from_secs(20);
+use crate::node::Node;
+use crate::server::tls::Tls;
+use crate::server::{self, Server, systemd};
+use crate::{metrics, output, telemetry};
 
 /// Start a node: HTTP API and metrics
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Stop it with Ctrl-C or SIGTERM: running steps may end first (again: at once). \
+    Exit codes: 0 stopped, 1 it could not start, 2 its configuration is refused, 70 the store \
+    failed, 130 stopped at once"
+)]
 pub(super) struct Arguments {
-    /// Address to listen on; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-
     #[command(flatten)]
-    data: Data,
+    service: Service,
 }
 
 /// See the module.
-pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
-    let settings = Settings::from_environment()?;
+pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8, Failure> {
+    let loaded = arguments.service.load(log.as_deref())?;
+    let config = &loaded.config;
+    telemetry::start(&config.log.filter, config.log.format)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let tls = config.api.tls.clone().map(Tls::new).transpose();
+    let tls = tls.map_err(|error| Failure::usage(error.to_string()))?;
     let mut interrupt = Interrupt::listen()?;
-    let listener = server::bind(arguments.listen).await.map_err(|error| {
-        Failure::failed(format!("cannot listen on {}: {error}", arguments.listen))
-    })?;
-    let address = listener.local_addr()?;
-    let limits = Limits::default();
-    let node = Node::open(NodeOptions {
-        data: arguments.data.path.clone(),
-        restore: Restore::All,
-        limits: limits.clone(),
-        settings,
-    })
-    .await?;
-    output::print(&format!(
-        "crane {} serves http://{address}\ndata: {} ({} unfinished runs restored)",
-        env!("CARGO_PKG_VERSION"),
-        arguments.data.path.display(),
-        node.runtime().unfinished_at_start(),
-    ))?;
+    let bound = server::bind(config.api.listen)
+        .map_err(|error| cannot_listen(config.api.listen, &error))?;
+    let address = bound.address()?;
+    warn(&loaded);
+    // Before the node, which looks up its handles when it is opened.
+    metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
+    let node = tokio::select! {
+        node = Node::open(config, Restore::All) => node?,
+        // Nothing was accepted yet, and recovery may be cut off anywhere.
+        () = interrupt.next() => return Ok(0),
+    };
+    let listener = bound
+        .listen()
+        .map_err(|error| cannot_listen(address, &error))?;
+    greet(&loaded, &node, address)?;
     let life = Life::default();
     let api = Api::new(Parts {
         node: node.clone(),
-        name: LOCAL_NAME.to_owned(),
-        limits,
+        name: config.node.name.clone(),
+        limits: config.limits.clone(),
+        config: config.api.clone(),
         life: life.clone(),
     });
+    let server = Server::new(api::router(api), &config.api, tls.clone(), life.clone());
+    let mut serving = JoinSet::new();
+    serving.spawn(server.run(listener));
+    tokio::select! {
+        stopped = attend(&node, config, &life, &mut interrupt, &mut serving) => stopped,
+        // These two do not end.
+        () = reload(tls) => Ok(0),
+        () = watch(&node) => Ok(0),
+    }
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::failed(format!(
+        "cannot listen on {address}: {error}; choose another address with --listen"
+    ))
+}
+
+/// Says where everything is; tells the service manager.
+fn greet(loaded: &Loaded, node: &Node, address: SocketAddr) -> Result<(), Failure> {
+    let config = &loaded.config;
+    let scheme = match config.api.tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    let url = format!("{scheme}://{address}");
+    let restored = match node.runtime().unfinished_at_start() {
+        1 => "1 unfinished run restored".to_owned(),
+        count => format!("{count} unfinished runs restored"),
+    };
+    let access = match config.api.tokens.len() {
+        0 => "everybody who reaches the address, no tokens are set".to_owned(),
+        1 => "1 token".to_owned(),
+        count => format!("{count} tokens"),
+    };
+    let file = match &loaded.file {
+        Some(path) => path.display().to_string(),
+        None => "defaults".to_owned(),
+    };
+    output::print(&format!(
+        "crane {} serves {url}\ndata: {} ({restored})\nconfig: {file}\naccess: {access}\n\
+         try it: {url}/docs, metrics: {url}/metrics",
+        env!("CARGO_PKG_VERSION"),
+        config.node.data.display(),
+    ))?;
+    systemd::ready(&format!("serves {url}"));
+    Ok(())
+}
+
+/// Waits until somebody wants the node to stop, and closes everything in order.
+async fn attend(
+    node: &Node,
+    config: &Config,
+    life: &Life,
+    interrupt: &mut Interrupt,
+    serving: &mut JoinSet<()>,
+) -> Result<u8, Failure> {
+    tokio::select! {
+        () = interrupt.next() => {}
+        () = life.reached(Phase::Draining) => {}
+        reason = node.runtime().failed() => return Err(Failure::Broken(reason.to_string())),
+        _ = serving.join_next() => return Err(Failure::failed("the listener has ended")),
+    }
+    life.advance(Phase::Draining);
+    systemd::stopping("running steps may end");
+    let grace = config.node.drain_timeout;
+    output::note(&format!(
+        "stopping; running steps may go on for {} (again: at once)",
+        output::duration(grace)
+    ));
     let stop = async {
-        tokio::select! {
-            () = interrupt.next() => {}
-            () = life.reached(Phase::Draining) => {}
-        }
-        life.advance(Phase::Draining);
-        let closed = node.close(GRACE).await;
+        node.close(grace).await?;
         life.advance(Phase::Closing);
-        closed
+        serving.join_next().await;
+        Ok(0)
     };
     tokio::select! {
-        (served, closed) = async { tokio::join!(server::serve(listener, api), stop) } => {
-            served?;
-            closed?;
-            Ok(0)
-        }
-        reason = node.runtime().failed() => Err(Failure::Broken(reason.to_string())),
+        stopped = stop => stopped,
+        // What was acknowledged is durable without being closed.
+        () = interrupt.next() => Err(Failure::Interrupted),
     }
+}
+
+/// Reads the certificates again at each SIGHUP. Without TLS the signal keeps its usual meaning, so
+/// that a node in a terminal ends with it.
+async fn reload(tls: Option<Tls>) {
+    let Some(tls) = tls else {
+        return std::future::pending().await;
+    };
+    let mut hangups: Signal = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be heard, certificates are not read again");
+            return std::future::pending().await;
+        }
+    };
+    while hangups.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => output::note("the certificates were read again"),
+            Err(error) => tracing::error!(%error, "the certificates in use stay"),
+        }
+    }
+}
+
+/// Tells the service manager that the node is well, as long as it is.
+async fn watch(node: &Node) {
+    systemd::watch(async || {
+        let probed = node.runtime().probe().await;
+        probed.shards.is_fine() && probed.journal.is_fine()
+    })
+    .await;
 }

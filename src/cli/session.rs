@@ -3,8 +3,9 @@
 //! ```text
 //!   open ──> work ───────────────────────> close (running steps get a moment) ──> outcome
 //!              ├─ the store fails ───────────────────────────────────────────────> Broken
-//!              └─ Ctrl-C ────────────────> close, or a second Ctrl-C ────────────> Interrupted,
-//!                                            unless the work came to its end all the same
+//!              └─ Ctrl-C ────────────────> close (second Ctrl-C: without that ──> Interrupted,
+//!                                            moment; third: at once)               unless the work
+//!                                                                                   came to its end
 //! ```
 
 use std::path::Path;
@@ -12,17 +13,15 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crane_actors::Restore;
-use crane_core::Limits;
 
 use super::Data;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use crate::node::{Node, NodeOptions};
+use crate::node::Node;
 use crate::output;
-use crate::settings::Settings;
 
-/// How long running steps may go on after Ctrl-C. A step that is cut off runs again on resume, and
-/// an at-most-once step cannot.
+/// How long running steps may go on after Ctrl-C. A step that is cut off then runs again on resume,
+/// and an at-most-once step cannot.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Works with a node on `data`, which is made if it is missing.
@@ -30,14 +29,9 @@ pub(super) async fn with_node<T>(
     data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let settings = Settings::from_environment()?;
+    let config = data.find()?;
     let mut interrupt = Interrupt::listen()?;
-    let opening = Node::open(NodeOptions {
-        data: data.path.clone(),
-        restore: Restore::None,
-        limits: Limits::default(),
-        settings,
-    });
+    let opening = Node::open(&config, Restore::None);
     let node = tokio::select! {
         node = opening => node?,
         () = interrupt.next() => {
@@ -53,17 +47,18 @@ pub(super) async fn with_existing<T>(
     data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    require(&data.path)?;
+    require(&data.find()?.node.data)?;
     with_node(data, work).await
 }
 
-/// Works with a node that keeps nothing.
+/// Works with a node that is set up as for `data` and keeps nothing.
 pub(super) async fn without_data<T>(
+    data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let settings = Settings::from_environment()?;
+    let config = data.find()?;
     let mut interrupt = Interrupt::listen()?;
-    let node = Node::in_memory(Limits::default(), settings).await?;
+    let node = Node::in_memory(&config).await?;
     attend(&node, &mut interrupt, work).await
 }
 
@@ -113,12 +108,20 @@ async fn stop<T>(
     };
     output::note("interrupted; running steps may end first (again: at once)");
     let mut outcome = None;
+    let mut hurried = false;
     while closed.is_none() {
         tokio::select! {
             biased;
             // That its run stops under way is what the interruption means.
             done = &mut work, if outcome.is_none() => outcome = Some(done.ok()),
-            () = interrupt.next() => break,
+            () = interrupt.next() => {
+                // In good order even so, or the steps that are cut off would count as lost in a
+                // crash. Who has no patience for that either is let go.
+                if std::mem::replace(&mut hurried, true) {
+                    break;
+                }
+                node.runtime().hurry();
+            }
             done = &mut closing => closed = Some(done),
         }
     }

@@ -1,19 +1,29 @@
 //! `crane tools`: what steps can call, a try outside any run, and the breakers.
+//!
+//! A data directory and a server give the same JSON of a tool; what is printed for people is made of
+//! that in `show`.
+
+mod here;
+mod remote;
+mod show;
 
 use clap::{Args, Subcommand};
-use crane_actors::runtime::ToolView;
 use crane_core::breaker::Mode;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::failure::{FAILED, Failure};
-use super::{Data, Format, Shape, session};
-use crate::node::{self, Node};
-use crate::output::{self, Table};
-use crate::settings::Settings;
-use crate::tool_view;
+use super::remote::{Found, Place};
+use super::{Format, Shape};
+use crate::output;
 
 /// List, show and try tools, and force their breakers
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  crane tools list --server http://127.0.0.1:8080\n  \
+    crane tools call calculator --input '{\"expression\": \"6 * 7\"}'\n  \
+    crane tools open http --server http://127.0.0.1:8080"
+)]
 pub(super) enum Command {
     /// List the tools and where their breakers stand
     List(List),
@@ -36,7 +46,7 @@ pub(super) struct List {
     output: Format,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -50,7 +60,7 @@ pub(super) struct Show {
     output: Shape,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -68,7 +78,7 @@ pub(super) struct Call {
     output: Shape,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -82,7 +92,7 @@ pub(super) struct Force {
     output: Shape,
 
     #[command(flatten)]
-    data: Data,
+    place: Place,
 }
 
 fn json(text: &str) -> Result<Value, String> {
@@ -101,160 +111,83 @@ pub(super) async fn run(command: Command) -> Result<u8, Failure> {
     }
 }
 
-/// The tools as they stand in the data; without data, as they are on a new node.
-async fn views(data: &Data) -> Result<Vec<ToolView>, Failure> {
-    let look = async |node: &Node| Ok(node.runtime().tools());
-    if data.path.exists() {
-        session::with_node(data, look).await
-    } else {
-        session::without_data(look).await
-    }
-}
-
 async fn list(arguments: List) -> Result<u8, Failure> {
-    let tools = views(&arguments.data).await?;
+    let tools = match arguments.place.find()? {
+        Found::Data(data) => here::views(&data).await?,
+        Found::Server(server) => remote::views(&server.client).await?,
+    };
     match arguments.output {
-        Format::Table => {
-            let mut table = Table::new(["TOOL", "BREAKER", "KIND", "TIMEOUT", "DESCRIPTION"]);
-            for tool in &tools {
-                table.row([
-                    tool.spec.name.to_string(),
-                    breaker(tool),
-                    kind(tool),
-                    output::duration(tool.spec.timeout),
-                    tool.spec.description.clone(),
-                ]);
-            }
-            output::print(&table.render())?;
-        }
-        Format::Json => {
-            let views: Vec<Value> = tools.iter().map(tool_view::tool).collect();
-            output::print_json(&views)?;
-        }
-        Format::Ids => {
-            let names: Vec<&str> = tools.iter().map(|tool| tool.spec.name.as_str()).collect();
-            output::print(&names.join("\n"))?;
-        }
+        Format::Table => output::print(&show::list(&tools)?)?,
+        Format::Json => output::print_json(&tools)?,
+        Format::Ids => output::print(&show::names(&tools)?.join("\n"))?,
     }
     Ok(0)
-}
-
-fn breaker(tool: &ToolView) -> String {
-    let state = tool.breaker.state.as_str();
-    match tool.breaker.mode {
-        Mode::Auto => state.to_owned(),
-        Mode::ForcedOpen | Mode::ForcedClosed => format!("{state} (forced)"),
-    }
-}
-
-fn kind(tool: &ToolView) -> String {
-    let state = if tool.spec.stateful {
-        "stateful"
-    } else {
-        "pure"
-    };
-    if tool.spec.idempotent {
-        state.to_owned()
-    } else {
-        format!("{state}, not idempotent")
-    }
-}
-
-fn not_found(name: &str, tools: &[ToolView]) -> Failure {
-    let names: Vec<&str> = tools.iter().map(|tool| tool.spec.name.as_str()).collect();
-    let names = names.join(", ");
-    Failure::failed(format!("tool not found: {name}; there are {names}"))
 }
 
 async fn show(arguments: Show) -> Result<u8, Failure> {
-    let tools = views(&arguments.data).await?;
-    let tool = tools
-        .iter()
-        .find(|tool| tool.spec.name.as_str() == arguments.name)
-        .ok_or_else(|| not_found(&arguments.name, &tools))?;
-    print_tool(tool, arguments.output)
+    let name = &arguments.name;
+    let tool = match arguments.place.find()? {
+        Found::Data(data) => here::view(name, &data).await?,
+        Found::Server(server) => remote::view(name, &server.client).await?,
+    };
+    print_tool(&tool, arguments.output)
 }
 
-fn print_tool(tool: &ToolView, shape: Shape) -> Result<u8, Failure> {
+fn print_tool(tool: &RawValue, shape: Shape) -> Result<u8, Failure> {
     match shape {
-        Shape::Json => output::print_json(&tool_view::tool(tool))?,
-        Shape::Text => output::print(&describe(tool))?,
+        Shape::Json => output::print_json(tool)?,
+        Shape::Text => output::print(&show::describe(tool)?)?,
     }
     Ok(0)
 }
 
-fn describe(tool: &ToolView) -> String {
-    let spec = &tool.spec;
-    let mut lines = vec![
-        format!("tool         {}", spec.name),
-        format!("description  {}", spec.description),
-        format!("kind         {}", kind(tool)),
-        format!("timeout      {}", output::duration(spec.timeout)),
-        format!("concurrency  {}", spec.concurrency),
-    ];
-    if let Some(rate) = spec.rate_limit {
-        lines.push(format!("rate limit   {rate}/s"));
+fn not_found(name: &str, tools: &[Box<RawValue>]) -> Failure {
+    match show::names(tools) {
+        Ok(names) => {
+            let names = names.join(", ");
+            Failure::failed(format!("tool not found: {name}; there are {names}"))
+        }
+        Err(failure) => failure,
     }
-    lines.push(format!("breaker      {}", breaker(tool)));
-    for transition in tool.breaker.transitions.iter().rev() {
-        lines.push(format!(
-            "             {} {} -> {}: {}",
-            transition.at,
-            transition.from.as_str(),
-            transition.to.as_str(),
-            transition.reason
-        ));
-    }
-    lines.push("input".to_owned());
-    let schema = serde_json::to_string_pretty(&spec.input_schema).unwrap_or_default();
-    lines.extend(schema.lines().map(|line| format!("  {line}")));
-    lines.join("\n")
 }
 
 async fn call(arguments: Call) -> Result<u8, Failure> {
     let Call {
-        name, input, data, ..
+        name,
+        input,
+        place,
+        output: shape,
     } = arguments;
-    let try_it = async |node: &Node| {
-        let tried = node.runtime().try_tool(&name, input).await;
-        tried.ok_or_else(|| not_found(&name, &node.runtime().tools()))
+    let tried = match place.find()? {
+        Found::Data(data) => here::call(&name, input, &data).await?,
+        Found::Server(server) => remote::call(&name, &input, &server.client).await?,
     };
-    // Trying a calculator leaves no data directory behind.
-    let needs_data = data.path.exists() || is_stateful(&name)?;
-    let tried = if needs_data {
-        session::with_node(&data, try_it).await?
-    } else {
-        session::without_data(try_it).await?
-    };
-    match (arguments.output, &tried.result) {
-        (Shape::Json, _) => output::print_json(&tool_view::tried(&tried))?,
-        (Shape::Text, Ok(value)) => output::print_json(value)?,
-        (Shape::Text, Err(error)) => {
-            output::note(&format!("error: {}", error.message));
+    match (shape, tried.success) {
+        (Shape::Json, _) => output::print_json(&tried.json)?,
+        (Shape::Text, true) => output::print_json(&tried.output)?,
+        (Shape::Text, false) => {
+            let error = tried.error.unwrap_or_default();
+            output::note(&format!("error: {error}"));
         }
     }
-    Ok(if tried.result.is_ok() { 0 } else { FAILED })
-}
-
-fn is_stateful(name: &str) -> Result<bool, Failure> {
-    let catalog = node::catalog(Settings::from_environment()?.tools)?;
-    let spec = catalog.specs().find(|spec| spec.name.as_str() == name);
-    Ok(spec.is_some_and(|spec| spec.stateful))
+    Ok(if tried.success { 0 } else { FAILED })
 }
 
 async fn force(arguments: Force, mode: Mode) -> Result<u8, Failure> {
-    let Force { name, data, output } = arguments;
-    let tool = session::with_node(&data, async |node: &Node| {
-        node.runtime().force_breaker(&name, mode);
-        let tools = node.runtime().tools();
-        let found = tools.iter().find(|tool| tool.spec.name.as_str() == name);
-        found.cloned().ok_or_else(|| not_found(&name, &tools))
-    })
-    .await?;
-    match output {
-        Shape::Json => print_tool(&tool, output),
+    let Force {
+        name,
+        place,
+        output: shape,
+    } = arguments;
+    let tool = match place.find()? {
+        Found::Data(data) => here::force(&name, mode, &data).await?,
+        Found::Server(server) => remote::force(&name, mode, &server.client).await?,
+    };
+    match shape {
+        Shape::Json => print_tool(&tool, shape),
         Shape::Text => {
-            output::print(&format!("breaker of {name} is {}", breaker(&tool)))?;
+            let state = show::breaker(&tool)?;
+            output::print(&format!("breaker of {name} is {state}"))?;
             Ok(0)
         }
     }

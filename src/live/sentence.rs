@@ -1,7 +1,7 @@
 //! What happened, as one line for people.
 
 use crane_core::event::Event;
-use crane_core::tool::ToolError;
+use crane_core::tool::{ErrorKind, ToolError};
 use crane_core::{Attempt, Record, Run, StepIndex, StepStatus};
 
 use crate::output::{Paint, duration, micros, one_line};
@@ -44,6 +44,15 @@ fn of_step(record: &Record, paint: Paint) -> Option<String> {
     let text = match &record.event {
         Event::StepStarted { attempt, .. } => {
             format!("{}{}", paint.step(StepStatus::Running), again(*attempt))
+        }
+        Event::StepAttemptFailed {
+            attempt,
+            error,
+            duration_us,
+            ..
+        } if error.kind == ErrorKind::Interrupted => {
+            let (status, took) = (paint.step(StepStatus::Waiting), micros(*duration_us));
+            format!("{status}; attempt {attempt} was cut off after {took}")
         }
         Event::StepAttemptFailed {
             attempt,

@@ -4,7 +4,7 @@
 //! indentation cannot look into; here the whole is text, and members keep their order.
 
 /// `json` (valid, without blanks between tokens or with them) with two spaces a level.
-pub(super) fn indent(json: &str) -> String {
+pub fn indent(json: &str) -> String {
     let mut text = String::with_capacity(json.len() * 2);
     let mut level = 0_usize;
     let mut characters = json.chars().peekable();

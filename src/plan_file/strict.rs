@@ -17,10 +17,22 @@ const NODES: usize = 2_000_000;
 const REPEATED_NODES: usize = 200_000;
 
 /// Why a text is no document.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) position: Option<Position>,
-    pub(super) detail: String,
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{detail}", position.map(|p| format!("line {}, column {}: ", p.line, p.column)).unwrap_or_default())]
+pub struct Refused {
+    /// Where, if known.
+    pub position: Option<Position>,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl Refused {
+    pub(super) fn new(detail: impl Into<String>) -> Self {
+        Self {
+            position: None,
+            detail: detail.into(),
+        }
+    }
 }
 
 /// Reads JSON; its texts may be `limit` bytes in all.

@@ -17,7 +17,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use crane_core::event::Labels;
-use crane_core::{Event, Record, RunId, Seq};
+use crane_core::{Record, RunId, Seq};
 
 use crate::schema::{CURRENT, v1};
 use crate::{Encoded, Error, Summary, ToolWrite};
@@ -148,6 +148,13 @@ pub fn slice(bytes: &[u8], after: Seq, count: u32) -> Result<Option<&[u8]>, Erro
 pub struct Records<'a> {
     frames: Frames<'a>,
     after: Option<Seq>,
+}
+
+impl Records<'_> {
+    /// How many bytes were read.
+    pub fn offset(&self) -> usize {
+        self.frames.offset
+    }
 }
 
 impl Iterator for Records<'_> {
@@ -365,38 +372,14 @@ fn damaged(what: &str, offset: usize, detail: String) -> Error {
     }
 }
 
-/// Saturates; what is larger than `u32::MAX` was refused before.
-fn u32_of(number: usize) -> u32 {
+/// A size or count as it is stored. Saturates; what is larger than `u32::MAX` was refused before.
+pub(crate) fn u32_of(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// About how many bytes a record takes; a hint for the allocation alone.
 fn size_hint(record: &Record) -> usize {
-    let payload = match &record.event {
-        Event::RunAccepted(accepted) => {
-            accepted.input.size()
-                + accepted.plan.as_ref().map_or(0, crane_core::Json::size)
-                + accepted.prompt.as_ref().map_or(0, |prompt| prompt.len())
-                + accepted.labels.len() * 32
-                + 64
-        }
-        Event::RunPlanned { plan } => plan.size(),
-        Event::StepStarted { input, .. } => input.size(),
-        Event::StepCompleted { output, .. } => output.size(),
-        Event::RunCompleted { result } => result.size(),
-        Event::StepAttemptFailed { error, .. } | Event::StepFailed { error, .. } => {
-            error.message.len() + 32
-        }
-        Event::StepCancelled { late, .. } => late.as_ref().map_or(0, crane_core::Json::size),
-        Event::RunFailed { error, .. } => error.len(),
-        Event::RunStarted
-        | Event::StepAttemptLost { .. }
-        | Event::StepSkipped { .. }
-        | Event::RunCancelRequested
-        | Event::RunReopened { .. }
-        | Event::RunCancelled => 0,
-    };
-    payload + PREFIX + 40
+    record.event.payload_bytes() + PREFIX + 64
 }
 
 #[cfg(test)]

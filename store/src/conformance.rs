@@ -65,6 +65,7 @@ macro_rules! conformance_suite {
             an_ended_run_is_loaded,
             an_ended_run_can_be_reopened_and_ends_again,
             writes_after_close_are_refused,
+            a_probe_goes_the_way_of_a_write_and_leaves_no_trace,
             restore_gives_the_unfinished_runs_oldest_first,
             everything_survives_a_reopen,
             lists_agree_with_a_naive_model,

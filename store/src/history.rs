@@ -14,8 +14,11 @@
 //! Architecture Invariant: a record is durable after [`History::sync`] (or after its segment was
 //! sealed), and not before; until then the journal must hold the run.
 
+mod active;
 mod frame;
+mod index;
 mod reader;
+mod retention;
 mod segment;
 mod verify;
 mod writer;

@@ -11,7 +11,9 @@
 //!                                        └──> history segment (ended runs)
 //! ```
 //!
-//! Architecture Invariant: only this crate names sled and bincode.
+//! That is the embedded store; [`postgres`] keeps the same promises for a cluster of nodes.
+//!
+//! Architecture Invariant: only this crate names sled, bincode and tokio-postgres.
 
 pub mod catalog;
 pub mod codec;
@@ -19,8 +21,10 @@ pub mod conformance;
 pub mod embedded;
 pub mod faults;
 pub mod history;
+pub mod leases;
 pub mod memory;
 pub mod metrics;
+pub mod postgres;
 mod schema;
 pub mod tool_data;
 
@@ -282,6 +286,29 @@ pub enum Error {
         /// The system's error.
         source: Arc<std::io::Error>,
     },
+    /// The database cannot be reached or does not answer; it may do so later.
+    #[error("the database is not available: {0}")]
+    Unavailable(Arc<str>),
+    /// The database answered with an error that will not pass by itself.
+    #[error("{context}: {detail}")]
+    Database {
+        /// What was being done.
+        context: String,
+        /// The database's words.
+        detail: Arc<str>,
+    },
+    /// The database must not be used as it is: its version, its settings, its permissions.
+    #[error("{0}")]
+    Unsuitable(Arc<str>),
+    /// The node's lease has run out or was ended: it owns nothing any more, and its actors must
+    /// stop. It may acquire shards again, in new epochs.
+    #[error("node {node} has lost its lease: {reason}")]
+    LeaseLost {
+        /// The node.
+        node: Arc<str>,
+        /// How.
+        reason: Arc<str>,
+    },
     /// The store has stopped; outcomes of writes in flight are unknown. The process must end.
     #[error("the store has stopped: {0}")]
     Fatal(Arc<str>),
@@ -310,11 +337,18 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// Every unfinished run of these shards, oldest first.
     fn restore(&self, shards: Vec<Fence>) -> BoxStream<'_, Result<Unfinished, Error>>;
 
-    /// Takes ownership of shards; from now on older epochs are refused.
+    /// Takes ownership of shards; from now on older epochs are refused. Shards that another living
+    /// node owns are left to it and missing in the answer.
     fn acquire(&self, shards: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Fence>, Error>>;
 
     /// Renews the lease on everything acquired; `Err` means it is lost.
     fn renew(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// For how long from now an owner may start steps and call tools; zero when its lease is lost,
+    /// `None` when nobody else can ever own its shards. Cheap: ask before each start.
+    fn lease_left(&self) -> Option<Duration> {
+        None
+    }
 
     /// Gives shards back.
     fn release(&self, held: Vec<Fence>) -> BoxFuture<'_, Result<(), Error>>;
@@ -339,6 +373,11 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
 
     /// Whether new runs are refused at the moment, and why.
     fn refusing(&self) -> Option<Error>;
+
+    /// Sends a question the way of a write, up to its sync and back, and leaves no trace: `Ok` means
+    /// that a write would have become durable. It is under way when this returns, whether or not
+    /// the future is polled.
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>>;
 
     /// Makes everything durable and stops; later writes get [`Error::Fatal`].
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;

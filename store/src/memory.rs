@@ -37,6 +37,8 @@ pub struct MemoryStore {
 
 enum Job {
     Write(Write, Ack),
+    Probe(Ack),
+    Hold(Receiver<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -90,6 +92,13 @@ impl MemoryStore {
         self.lock().fail_next = Some(reason.into());
     }
 
+    /// No write is carried out before what this returns is dropped: as when a disk hangs.
+    pub fn hold_writes(&self) -> Sender<()> {
+        let (hold, held) = channel();
+        self.send(Job::Hold(held));
+        hold
+    }
+
     /// Refuses new runs, with these figures of `(free, reserve)` bytes, until called with `None`.
     pub fn set_disk_reserve(&self, reserve: Option<(u64, u64)>) {
         self.lock().reserve = reserve;
@@ -134,6 +143,16 @@ impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Data> {
         lock(&self.data)
     }
+
+    fn send(&self, job: Job) {
+        if let Err(unsent) = self.queue.send(job)
+            && let Job::Write(_, ack) | Job::Probe(ack) = unsent.0
+        {
+            // An ack panicked and took the store's thread with it. Callers may hold locks here,
+            // so this ack, too, comes from elsewhere.
+            thread::spawn(move || ack(Err(Error::Fatal("its thread has died".into()))));
+        }
+    }
 }
 
 fn lock(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
@@ -155,11 +174,22 @@ impl Worker {
             let batch: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).collect();
             let mut acks = Vec::with_capacity(batch.len());
             let mut closed = Vec::new();
+            for job in &batch {
+                if let Job::Hold(held) = job {
+                    // Its end is what is waited for; nothing is ever sent.
+                    let _ = held.recv();
+                }
+            }
             let data = Arc::clone(&self.data);
             let mut data = lock(&data);
             for job in batch {
                 match job {
+                    Job::Hold(_) => {}
                     Job::Write(write, ack) => acks.push((ack, self.write(&mut data, write))),
+                    Job::Probe(ack) => {
+                        let stopped = self.stopped.clone();
+                        acks.push((ack, stopped.map_or(Ok(()), |why| Err(Error::Fatal(why)))));
+                    }
                     Job::Close(done) => {
                         self.stopped.get_or_insert_with(|| "it was closed".into());
                         closed.push(done);
@@ -253,13 +283,7 @@ impl Data {
 
 impl RunStore for MemoryStore {
     fn submit(&self, write: Write, ack: Ack) {
-        if let Err(unsent) = self.queue.send(Job::Write(write, ack))
-            && let Job::Write(_, ack) = unsent.0
-        {
-            // An ack panicked and took the store's thread with it. Callers may hold locks here,
-            // so this ack, too, comes from elsewhere.
-            thread::spawn(move || ack(Err(Error::Fatal("its thread has died".into()))));
-        }
+        self.send(Job::Write(write, ack));
     }
 
     fn load(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunImage>, Error>> {
@@ -359,6 +383,20 @@ impl RunStore for MemoryStore {
     fn refusing(&self) -> Option<Error> {
         let (free, reserve) = self.lock().reserve?;
         Some(Error::DiskReserve { free, reserve })
+    }
+
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>> {
+        let (answer, outcome) = oneshot::channel();
+        // Whoever asked may have lost patience.
+        self.send(Job::Probe(Box::new(move |result| {
+            drop(answer.send(result));
+        })));
+        async move {
+            outcome
+                .await
+                .unwrap_or_else(|_| Err(Error::Fatal("the probe was dropped".into())))
+        }
+        .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -14,18 +14,75 @@ const RECOVERY_SECONDS: &str = "crane_recovery_seconds";
 const RECOVERED_RUNS: &str = "crane_recovered_runs_total";
 const ERRORS: &str = "crane_store_errors_total";
 const STORAGE_BYTES: &str = "crane_storage_bytes";
+const FENCED_WRITES: &str = "crane_fenced_writes_total";
+const HISTORY_OLDEST: &str = "crane_history_oldest_timestamp_seconds";
+
+/// What went wrong, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The journal waits for space on the disk.
+    JournalSpace,
+    /// Checkpoints wait for space on the disk.
+    CheckpointSpace,
+    /// The snapshots did not open and were rebuilt.
+    SnapshotsRebuilt,
+    /// Something damaged was passed over, as an operator asked.
+    CorruptionAccepted,
+    /// The database did not take an append (yet).
+    Append,
+    /// The database did not take a write of a tool (yet).
+    ToolWrite,
+    /// The database did not renew the lease (yet).
+    Renew,
+    /// The database did not answer a question, or did not change an owner.
+    Read,
+    /// Making history for SQL, merging or retention failed (for now).
+    History,
+    /// The store has stopped.
+    Fatal,
+}
+
+impl Trouble {
+    const ALL: [Self; 10] = [
+        Self::JournalSpace,
+        Self::CheckpointSpace,
+        Self::SnapshotsRebuilt,
+        Self::CorruptionAccepted,
+        Self::Append,
+        Self::ToolWrite,
+        Self::Renew,
+        Self::Read,
+        Self::History,
+        Self::Fatal,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::JournalSpace => "journal_space",
+            Self::CheckpointSpace => "checkpoint_space",
+            Self::SnapshotsRebuilt => "snapshots_rebuilt",
+            Self::CorruptionAccepted => "corruption_accepted",
+            Self::Append => "append",
+            Self::ToolWrite => "tool_write",
+            Self::Renew => "renew",
+            Self::Read => "read",
+            Self::History => "history",
+            Self::Fatal => "fatal",
+        }
+    }
+}
 
 /// Tells the recorder what the metrics mean. Called by whoever installs a recorder.
 pub fn describe() {
     describe_histogram!(
         APPEND_SECONDS,
         Unit::Seconds,
-        "Time from taking a batch to its durability"
+        "Time from taking a batch to its acknowledgement, fdatasync included"
     );
     describe_histogram!(
         BATCH_RECORDS,
         Unit::Count,
-        "Records that shared one fdatasync"
+        "Records that shared one fdatasync or one commit"
     );
     describe_counter!(JOURNAL_BYTES, Unit::Bytes, "Bytes written to the journal");
     describe_histogram!(
@@ -45,10 +102,20 @@ pub fn describe() {
         "Unfinished runs found when opening the store"
     );
     describe_counter!(ERRORS, Unit::Count, "Errors of the store by operation");
+    describe_counter!(
+        FENCED_WRITES,
+        Unit::Count,
+        "Writes refused because their shard has another owner"
+    );
     describe_gauge!(
         STORAGE_BYTES,
         Unit::Bytes,
         "Bytes on disk by class: journal, snapshots, export, history"
+    );
+    describe_gauge!(
+        HISTORY_OLDEST,
+        Unit::Seconds,
+        "When the run that ended first, of those still kept, ended; 0 when none is kept"
     );
 }
 
@@ -61,14 +128,19 @@ pub(crate) struct Metrics {
     pub(crate) snapshot_bytes: Counter,
     pub(crate) recovery_seconds: Histogram,
     pub(crate) recovered_runs: Counter,
+    pub(crate) fenced_writes: Counter,
     pub(crate) storage_journal: Gauge,
     pub(crate) storage_snapshots: Gauge,
     pub(crate) storage_export: Gauge,
     pub(crate) storage_history: Gauge,
+    pub(crate) history_oldest: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        for trouble in Trouble::ALL {
+            counter!(ERRORS, "op" => trouble.as_str()).increment(0);
+        }
         let storage = |class: &'static str| gauge!(STORAGE_BYTES, "class" => class);
         Self {
             append_seconds: histogram!(APPEND_SECONDS),
@@ -78,10 +150,12 @@ impl Default for Metrics {
             snapshot_bytes: counter!(SNAPSHOT_BYTES),
             recovery_seconds: histogram!(RECOVERY_SECONDS),
             recovered_runs: counter!(RECOVERED_RUNS),
+            fenced_writes: counter!(FENCED_WRITES),
             storage_journal: storage("journal"),
             storage_snapshots: storage("snapshots"),
             storage_export: storage("export"),
             storage_history: storage("history"),
+            history_oldest: gauge!(HISTORY_OLDEST),
         }
     }
 }
@@ -92,7 +166,7 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// Counts an error; `op` comes from a small fixed set of operations.
-pub(crate) fn error(op: &'static str) {
-    counter!(ERRORS, "op" => op).increment(1);
+/// Counts an error.
+pub(crate) fn error(op: Trouble) {
+    counter!(ERRORS, "op" => op.as_str()).increment(1);
 }

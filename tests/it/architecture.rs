@@ -30,6 +30,7 @@ const BELOW: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("sled", &["crane-store"]),
     ("bincode", &["crane-store"]),
+    ("tokio-postgres", &["crane-store"]),
     ("ractor", &["crane-actors", "crane-cluster", "crane"]),
     ("ractor_cluster", &["crane-cluster"]),
     ("chitchat", &["crane-cluster"]),

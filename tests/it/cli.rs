@@ -5,6 +5,7 @@
     reason = "a helper of a test may panic like the test"
 )]
 
+mod broken;
 mod interruptions;
 mod outputs;
 mod refusals;

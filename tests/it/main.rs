@@ -2,6 +2,10 @@
 
 mod architecture;
 mod cli;
+mod client;
 mod crash;
 mod examples;
+mod http;
+pub(crate) mod operate;
 mod program;
+mod server;

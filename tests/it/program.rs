@@ -89,14 +89,7 @@ impl Home {
 
     /// Starts the program in the background.
     pub(crate) fn start(&self, line: &str) -> Running {
-        let mut child = self
-            .command(line.split_whitespace())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { child, stderr }
+        Running::spawn(self.command(line.split_whitespace()))
     }
 }
 
@@ -112,10 +105,34 @@ pub(crate) fn end(mut command: assert_cmd::Command) -> Ended {
 /// The program, while it runs.
 pub(crate) struct Running {
     child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
     stderr: BufReader<std::process::ChildStderr>,
+    /// What was read of standard output so far.
+    printed: String,
 }
 
 impl Running {
+    /// Starts a command whose output is read here.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            stdout,
+            stderr,
+            printed: String::new(),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
+    }
+
     /// Reads standard error up to the first line that contains `text`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
@@ -134,19 +151,29 @@ impl Running {
         }
     }
 
+    /// Reads standard output up to the first line that contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_output(&mut self, text: &str) {
+        let mut from = 0;
+        while !self.printed[from..].contains(text) {
+            from = self.printed.len();
+            let read = self.stdout.read_line(&mut self.printed).unwrap();
+            assert!(read > 0, "{text:?} was not printed: {}", self.printed);
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for the end; standard error is what was not read before.
     pub(crate) fn end(mut self) -> Ended {
         let mut stderr = String::new();
         self.stderr.read_to_string(&mut stderr).unwrap();
-        let output = self.child.wait_with_output().unwrap();
+        self.stdout.read_to_string(&mut self.printed).unwrap();
         Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
+            code: self.child.wait().unwrap().code(),
+            stdout: self.printed,
             stderr,
         }
     }

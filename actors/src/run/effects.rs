@@ -8,7 +8,9 @@ use crane_core::{Attempt, Record, StepIndex};
 use ractor::{Actor, ActorProcessingErr};
 
 use super::{Queued, RunMsg, RunState, Running};
-use crate::metrics::RuntimeMetrics;
+use crate::kernel::Living;
+use crate::metrics::{ActorKind, StepCounts};
+use crate::planner;
 use crate::shard::ShardMsg;
 use crate::step::{StepActor, StepState};
 
@@ -38,14 +40,15 @@ impl RunState {
             return Err("a step is to start, but the run has no plan".into());
         };
         let (step, attempt) = (start.step, start.attempt);
+        let since = tokio::time::Instant::now();
         let args = Box::new(StepState {
-            kernel: self.kernel.clone(),
+            kernel: Living::new(self.kernel.clone(), ActorKind::Step),
             gate: self.kernel.tools.gate(start.tool.as_str()).cloned(),
             run: self.run.id,
             step: plan.steps[step.position()].id.clone(),
             start,
             trace_id: self.run.accepted.as_ref().and_then(|a| a.trace_id.clone()),
-            scheduled: tokio::time::Instant::now(),
+            scheduled: since,
             report: None,
         });
         let (actor, _) =
@@ -57,9 +60,20 @@ impl RunState {
                 step,
                 attempt,
                 cell,
+                since,
             },
         );
+        if self.kernel.is_interrupting() {
+            self.interrupt();
+        }
         Ok(())
+    }
+
+    /// Kills the actors of all attempts; their terminations report the interruption.
+    pub(super) fn interrupt(&self) {
+        for running in self.steps.values() {
+            running.cell.kill();
+        }
     }
 
     /// Kills the actor of an attempt; its termination reports the abort.
@@ -73,14 +87,13 @@ impl RunState {
         }
     }
 
-    fn make_plan(&self, prompt: &str) {
-        let making = self.kernel.planner.plan(prompt);
+    fn make_plan(&self, prompt: &Arc<str>) {
         let kernel = self.kernel.clone();
         let me = self.me.clone();
+        let prompt = Arc::clone(prompt);
         self.kernel.background(async move {
-            let planned = making.await.and_then(|source| check(&kernel, &source));
-            let input = Input::Planned(planned.map_err(Arc::from));
-            me.send(RunMsg::Input(Queued::silent(input)));
+            let planned = planner::plan(&kernel, &prompt).await;
+            me.send(RunMsg::Input(Queued::silent(Input::Planned(planned))));
         });
     }
 
@@ -97,9 +110,7 @@ impl RunState {
     fn count(&self, event: &Event) {
         match event {
             Event::StepCompleted { step, .. } => {
-                if let Some(gate) = self.gate_of(*step) {
-                    gate.metrics.completed.increment(1);
-                }
+                self.steps_of(*step).completed.one();
             }
             Event::StepFailed {
                 step,
@@ -107,9 +118,7 @@ impl RunState {
                 error,
                 ..
             } => {
-                if let Some(gate) = self.gate_of(*step) {
-                    gate.metrics.failed.increment(1);
-                }
+                self.steps_of(*step).failed.one();
                 tracing::info!(
                     run_id = %self.run.id, step = %self.step_name(*step), %attempt,
                     trace_id = self.trace_id(), %error, "step failed"
@@ -122,64 +131,43 @@ impl RunState {
                 retry_at,
                 ..
             } => {
-                RuntimeMetrics::retried(error.kind.as_str());
+                self.kernel.metrics.retried(error.kind);
                 tracing::info!(
                     run_id = %self.run.id, step = %self.step_name(*step), %attempt,
                     trace_id = self.trace_id(), %error, %retry_at, "attempt failed, will be repeated"
                 );
             }
             Event::StepAttemptLost { step, attempt } => {
-                RuntimeMetrics::retried("lost");
+                self.kernel.metrics.lost();
                 tracing::warn!(
                     run_id = %self.run.id, step = %self.step_name(*step), %attempt,
                     trace_id = self.trace_id(), "attempt was lost in a crash"
                 );
             }
-            Event::RunAccepted(_)
-            | Event::RunPlanned { .. }
-            | Event::RunStarted
-            | Event::StepStarted { .. }
-            | Event::StepSkipped { .. }
-            | Event::StepCancelled { .. }
-            | Event::RunCancelRequested
-            | Event::RunReopened { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled => {}
+            Event::StepSkipped { step, .. } => self.steps_of(*step).skipped.one(),
+            Event::StepCancelled { step, .. } => self.steps_of(*step).cancelled.one(),
+            // The others say what was asked for or is about to happen.
+            _ => {}
         }
     }
 
-    fn gate_of(&self, step: StepIndex) -> Option<&Arc<crate::gate::Gate>> {
-        let step = self.run.plan.as_ref()?.steps.get(step.position())?;
-        self.kernel.tools.gate(step.tool.as_str())
+    /// Where the end of a step is counted.
+    fn steps_of(&self, step: StepIndex) -> &StepCounts {
+        self.run
+            .definition(step)
+            .and_then(|step| self.kernel.tools.gate(step.tool.as_str()))
+            .map_or(&self.kernel.metrics.unknown_tool, |gate| {
+                &gate.metrics.steps
+            })
     }
 
-    fn step_name(&self, step: StepIndex) -> &str {
+    pub(super) fn step_name(&self, step: StepIndex) -> &str {
         self.run
-            .plan
-            .as_ref()
-            .and_then(|plan| plan.steps.get(step.position()))
+            .definition(step)
             .map_or("?", |step| step.id.as_str())
     }
 
     fn trace_id(&self) -> Option<&str> {
         self.run.accepted.as_ref()?.trace_id.as_deref()
     }
-}
-
-/// A planner's plan, checked like a user's; its findings are a planning failure.
-pub(crate) fn check(
-    kernel: &crate::kernel::Kernel,
-    source: &serde_json::Value,
-) -> Result<Arc<crane_core::Plan>, String> {
-    kernel
-        .plans
-        .check(source, kernel.tools.as_ref(), &kernel.limits)
-        .map_err(|findings| {
-            let all: Vec<String> = findings
-                .iter()
-                .map(|finding| format!("{}: {}", finding.path, finding.message))
-                .collect();
-            format!("the planner's plan is not valid: {}", all.join("; "))
-        })
 }

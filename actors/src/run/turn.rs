@@ -8,9 +8,38 @@ use crane_store::{Append, Error, Write};
 use ractor::{ActorId, ActorProcessingErr};
 
 use super::{InFlight, Queued, Reply, RunMsg, RunState};
+use crate::metrics::{ActorKind, Failure};
 use crate::shard::ShardMsg;
 use crate::step::Report;
 use crate::submit::SubmitError;
+
+/// The failure of a run actor whose events the store does not take.
+#[derive(Debug, thiserror::Error)]
+#[error("the store refused the run's events: {0}")]
+pub(crate) struct Refused(Error);
+
+impl Refused {
+    /// The failure in words that name no file of the node, for operators who see it from afar.
+    pub(crate) fn outline(&self) -> String {
+        match &self.0 {
+            Error::Fenced { .. }
+            | Error::Conflict { .. }
+            | Error::DiskReserve { .. }
+            | Error::Schema { .. }
+            | Error::Limit { .. }
+            | Error::LeaseLost { .. } => self.to_string(),
+            Error::InUse { .. }
+            | Error::Corrupt { .. }
+            | Error::Io { .. }
+            | Error::Unavailable(_)
+            | Error::Database { .. }
+            | Error::Unsuitable(_)
+            | Error::Fatal(_) => {
+                "the store could not take the run's events; the log says why".to_owned()
+            }
+        }
+    }
+}
 
 impl RunState {
     /// Takes turns as long as there is something to decide and nothing eager in flight.
@@ -116,7 +145,7 @@ impl RunState {
             self.stop();
             return Ok(());
         }
-        Err(format!("append of run {} was refused: {error}", self.run.id).into())
+        Err(Box::new(Refused(error)))
     }
 
     pub(super) fn answer(&self, replies: Vec<(Reply, Result<(), Rejected>)>) {
@@ -142,9 +171,9 @@ impl RunState {
         let Some(running) = self.steps.remove(&actor) else {
             return;
         };
-        let report = report.unwrap_or(Report {
-            outcome: Outcome::Aborted,
-            duration_us: 0,
+        let report = report.unwrap_or_else(|| Report {
+            outcome: self.cut_off(),
+            duration_us: u64::try_from(running.since.elapsed().as_micros()).unwrap_or(u64::MAX),
         });
         self.queue.push_back(Queued::silent(Input::StepReported {
             step: running.step,
@@ -152,6 +181,23 @@ impl RunState {
             outcome: report.outcome,
             duration_us: report.duration_us,
         }));
+    }
+
+    /// The outcome of an attempt that ended without one.
+    fn cut_off(&self) -> Outcome {
+        match self.kernel.is_interrupting() {
+            true => Outcome::Interrupted,
+            false => Outcome::Aborted,
+        }
+    }
+
+    /// A step actor has failed: its tool panicked.
+    pub(super) fn step_failed(&self, actor: ActorId, error: &str) {
+        let step = self.steps.get(&actor).map(|running| running.step);
+        let name = step.map_or("?", |step| self.step_name(step));
+        let (now, run) = (self.kernel.clock.now(), Some(self.run.id));
+        let failure = Failure::new(now, format!("step {name}"), run, error);
+        self.kernel.metrics.kind(ActorKind::Step).failed(failure);
     }
 
     /// Answers those who want to know how the run stands, if that is durable.

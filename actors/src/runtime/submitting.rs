@@ -1,10 +1,10 @@
 //! Taking run messages in: the id, the key, the answer.
 
+use crane_core::plan::Finding;
 use crane_core::{Run, RunId};
 use tokio::sync::oneshot;
 
 use super::{PAUSE, ReadError, Runtime, TRIES};
-use crate::metrics::RuntimeMetrics;
 use crate::shard::ShardMsg;
 use crate::submit::{self, Request, Submit, SubmitError, Submitted};
 
@@ -15,6 +15,14 @@ impl Runtime {
     /// # Errors
     /// See [`SubmitError`]; a refused request has left no trace and used up no key.
     pub async fn submit(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
+        let submitted = self.take_in(request, watch).await;
+        if let Err(error) = &submitted {
+            self.kernel.metrics.rejected(error);
+        }
+        submitted
+    }
+
+    async fn take_in(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
         let id = match &request.key {
             Some(key) => RunId::from_key(&request.tenant, key),
             None => self.new_id(),
@@ -26,7 +34,6 @@ impl Runtime {
             return self.known(run, hash);
         }
         if let Some(error) = self.kernel.store.refusing() {
-            RuntimeMetrics::rejected("disk_reserve");
             return Err(error.into());
         }
         let (reply, answer) = oneshot::channel();
@@ -60,6 +67,14 @@ impl Runtime {
                 self.known(run, hash)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Everything that is wrong with a request; nothing comes of it.
+    pub async fn findings(&self, request: Request) -> Vec<Finding> {
+        match submit::check(&self.kernel, request).await {
+            Err(SubmitError::Invalid(findings)) => findings,
+            _ => Vec::new(),
         }
     }
 

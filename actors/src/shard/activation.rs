@@ -33,7 +33,7 @@ impl ShardState {
         let (actor, _) =
             RunActor::spawn_linked(None, RunActor, args, self.me.actor().get_cell()).await?;
         self.actors.insert(actor.get_id(), id);
-        let depth = &self.kernel.metrics.kind(ActorKind::Run).mailbox;
+        let depth = &self.kernel.metrics.kind(ActorKind::Run).depth;
         let mailbox = Mailbox::new(actor, depth);
         self.runs.insert(id, Slot::Active(mailbox, hold));
         Ok(())
@@ -149,20 +149,20 @@ impl ShardState {
     /// The node goes down: running steps may end, no step starts.
     pub(super) fn drain(&mut self, reply: oneshot::Sender<()>) {
         self.drained = Some(reply);
-        let actors: Vec<_> = self
-            .runs
-            .values()
-            .filter_map(|slot| match slot {
-                Slot::Active(actor, _) => Some(actor.clone()),
-                Slot::Passivating(..) | Slot::Loading(_) | Slot::Backoff(_) => None,
-            })
-            .collect();
-        for actor in actors {
-            actor.send(RunMsg::Drain);
-        }
+        self.tell_active(|| RunMsg::Drain);
         self.runs
             .retain(|_, slot| !matches!(slot, Slot::Loading(_) | Slot::Backoff(_)));
         self.report_drained();
+    }
+
+    /// Tells every run that has an actor.
+    pub(super) fn tell_active(&self, message: impl Fn() -> RunMsg) {
+        for slot in self.runs.values() {
+            match slot {
+                Slot::Active(actor, _) => actor.send(message()),
+                Slot::Passivating(..) | Slot::Loading(_) | Slot::Backoff(_) => {}
+            }
+        }
     }
 
     pub(super) fn report_drained(&mut self) {

@@ -9,7 +9,6 @@ use crane_store::{Append, Error, Unfinished, Write};
 use ractor::ActorProcessingErr;
 
 use super::{Hold, ShardMsg, ShardState, Slot};
-use crate::metrics::RuntimeMetrics;
 use crate::run::{Queued, Reply};
 use crate::submit::{Submit, SubmitError};
 
@@ -49,6 +48,7 @@ impl ShardState {
             buffer: VecDeque::new(),
         };
         let run = Run::empty(run);
+        self.kernel.metrics.queue_wait.record(0.0);
         self.spawn(run, inputs, hold, submit.watcher).await
     }
 
@@ -57,7 +57,6 @@ impl ShardState {
         let waiting = self.kernel.pending.fetch_add(1, Ordering::AcqRel);
         if waiting >= self.kernel.limits.pending_runs {
             self.kernel.pending.fetch_sub(1, Ordering::AcqRel);
-            RuntimeMetrics::rejected("too_many_runs");
             let limit = self.kernel.limits.pending_runs;
             drop(submit.reply.send(Err(SubmitError::TooMany { limit })));
             return;
@@ -74,7 +73,11 @@ impl ShardState {
             Box::new(move |result| {
                 let id = run.id;
                 let answer = match result {
-                    Ok(()) if run.status().is_ended() => Ok(run),
+                    Ok(()) if run.status().is_ended() => {
+                        let took = run.completed_at.unwrap_or_default().since(run.created_at);
+                        kernel.metrics.finished(run.status(), took);
+                        Ok(run)
+                    }
                     Ok(()) => {
                         shard.send(ShardMsg::Accepted(id));
                         drop(reply.send(Ok(run)));
@@ -92,10 +95,6 @@ impl ShardState {
     /// Unfinished runs of the store: those that only wait get their timer, the others a place in
     /// the queue. Nothing is spawned or even read here.
     pub(super) fn take_up(&mut self, unfinished: Vec<Unfinished>) {
-        self.kernel
-            .metrics
-            .recovered
-            .increment(unfinished.len() as u64);
         for Unfinished { run, summary } in unfinished {
             match (summary.status, summary.wake_at) {
                 (RunStatus::Waiting, Some(at)) => self.timers.set(run, at),
@@ -120,7 +119,6 @@ impl ShardState {
                 Err(_) => self.ask_for_slot(),
             }
         }
-        self.show_load();
     }
 
     fn ask_for_slot(&mut self) {
@@ -169,13 +167,9 @@ impl ShardState {
         let _ = pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
     }
 
+    /// Tells how many runs this shard has to do with, and how many wait for a slot.
     pub(super) fn show_load(&self) {
-        let metrics = &self.kernel.metrics;
-        let used = self.kernel.limits.active_runs - self.kernel.slots.available_permits();
-        metrics.active.set(used as f64);
-        metrics
-            .pending
-            .set(self.kernel.pending.load(Ordering::Acquire) as f64);
+        self.kernel.shards[self.index].show_load(self.runs.len(), self.pending.len());
     }
 
     /// Remembers a run whose state is being read.

@@ -4,12 +4,13 @@ use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
 use crane_core::run::Input;
 use crane_core::{Run, RunId};
 use crane_store::{Append, Write, commit};
-use ractor::ActorId;
+use ractor::{ActorId, ActorProcessingErr};
 
 use super::{Hold, ShardMsg, ShardState, Slot};
 use crate::kernel::Kernel;
 use crate::mailbox::Mail;
-use crate::metrics::{ActorKind, FailureKind};
+use crate::metrics::{ActorKind, Failure, FailureKind};
+use crate::run::Refused;
 
 impl ShardState {
     /// An actor stopped by itself: its run has ended, sleeps, or could not be created.
@@ -17,7 +18,6 @@ impl ShardState {
         let Some(run) = self.actors.remove(&actor) else {
             return;
         };
-        self.kernel.metrics.kind(ActorKind::Run).stopped();
         match self.runs.remove(&run) {
             Some(Slot::Passivating(_, hold)) => {
                 self.kernel.store.passivate(run);
@@ -40,13 +40,18 @@ impl ShardState {
 
     /// An actor panicked or its append was refused: reload it from the store, unless it has
     /// failed too often.
-    pub(super) fn run_failed(&mut self, actor: ActorId, error: &str) {
+    pub(super) fn run_failed(&mut self, actor: ActorId, error: &ActorProcessingErr) {
         let Some(run) = self.actors.remove(&actor) else {
             return;
         };
         let metrics = self.kernel.metrics.kind(ActorKind::Run);
-        metrics.stopped();
-        metrics.failures.increment(1);
+        let (reason, shown) = match error.downcast_ref::<Refused>() {
+            Some(refused) => (FailureKind::Store, refused.outline()),
+            None => (FailureKind::Failed, error.to_string()),
+        };
+        let error = &error.to_string();
+        let now = self.kernel.clock.now();
+        metrics.failed(Failure::new(now, format!("run {run}"), Some(run), &shown));
         let hold = match self.runs.remove(&run) {
             Some(Slot::Active(_, hold) | Slot::Passivating(_, hold)) => hold,
             Some(Slot::Loading(_) | Slot::Backoff(_)) | None => Hold::default(),
@@ -55,7 +60,6 @@ impl ShardState {
             self.report_drained();
             return;
         }
-        let now = self.kernel.clock.now();
         let seed = u64::from_be_bytes(run.to_bytes()[8..].try_into().unwrap_or_default());
         let budget = self
             .budgets
@@ -63,7 +67,7 @@ impl ShardState {
             .or_insert_with(|| RestartIntensity::new(RestartPolicy::default(), seed));
         match budget.failed(now) {
             Verdict::RestartAfter(delay) => {
-                metrics.restarted(FailureKind::Failed);
+                metrics.restarted(reason);
                 tracing::warn!(run_id = %run, error, ?delay, "run actor failed, will be restarted");
                 self.runs.insert(run, Slot::Backoff(hold));
                 self.me
@@ -71,7 +75,7 @@ impl ShardState {
                     .send_after(delay, move || Mail::uncounted(ShardMsg::Restart(run)));
             }
             Verdict::GiveUp => {
-                metrics.exhausted.increment(1);
+                metrics.exhausted.one();
                 tracing::error!(run_id = %run, error, "run actor failed too often, the run is failed as poisoned");
                 self.runs.insert(run, Slot::Backoff(hold));
                 self.poison(run, error);

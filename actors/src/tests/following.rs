@@ -3,6 +3,7 @@
 use crane_core::Seq;
 
 use super::{Node, chain, one, request};
+use crate::follow::{Heard, Tail};
 
 #[tokio::test]
 async fn followers_see_the_same_gap_free_sequence_whenever_they_come() {
@@ -58,4 +59,90 @@ async fn whoever_submits_can_wait_for_the_end() {
     let run = submitted.end.unwrap().await.unwrap();
     assert_eq!(run.status().as_str(), "completed");
     assert_eq!(run.id, submitted.run.id);
+}
+
+/// Every event that a tail hands on until it says something else.
+async fn drain(tail: &mut Tail, seen: &mut Vec<u64>) -> Heard {
+    loop {
+        match tail.next().await.unwrap() {
+            Heard::Events(piece) => {
+                seen.extend(piece.batch.records().iter().map(|record| record.seq.0));
+            }
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tail_that_lags_is_told_so_and_a_new_one_goes_on_from_there() {
+    let node = Node::start().await;
+    let submitted = node
+        .runtime
+        .submit(request(chain(1_000)), true)
+        .await
+        .unwrap();
+    let id = submitted.run.id;
+    let mut tail = node.runtime.tail(id, Seq(0)).await.unwrap().unwrap();
+    let run = submitted.end.unwrap().await.unwrap();
+    let mut seen = Vec::new();
+    assert!(matches!(drain(&mut tail, &mut seen).await, Heard::Lagged));
+    assert!(!tail.is_at_end());
+    let mut tail = node.runtime.tail(id, tail.seen()).await.unwrap().unwrap();
+    assert!(matches!(drain(&mut tail, &mut seen).await, Heard::Ended));
+    assert_eq!(seen, (1..=run.seq.0).collect::<Vec<_>>());
+    assert!(tail.is_at_end());
+}
+
+#[tokio::test]
+async fn those_who_listen_to_the_same_run_share_its_batches() {
+    let node = Node::start().await;
+    let id = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    let mut tails = Vec::new();
+    for _ in 0..2 {
+        let mut tail = node.runtime.tail(id, Seq(0)).await.unwrap().unwrap();
+        while tail.next_stored().await.unwrap().is_some() {}
+        tails.push(tail);
+    }
+    node.world.open.add_permits(1);
+    let mut batches = Vec::new();
+    for tail in &mut tails {
+        let Heard::Events(piece) = tail.next().await.unwrap() else {
+            panic!("the run has ended too early");
+        };
+        batches.push(piece.batch);
+    }
+    assert!(std::sync::Arc::ptr_eq(&batches[0], &batches[1]));
+}
+
+#[tokio::test]
+async fn a_long_history_is_read_in_pieces_without_a_gap() {
+    let node = Node::start().await;
+    let text = "x".repeat(40 << 10);
+    let mut plan = chain(12);
+    for step in plan["steps"].as_array_mut().unwrap() {
+        step["input"] = serde_json::json!({"text": text});
+    }
+    let id = node.submit(plan).await;
+    let run = node.ended(id).await;
+    let mut tail = node.runtime.tail(id, Seq(2)).await.unwrap().unwrap();
+    let (mut pieces, mut seen) = (0, Vec::new());
+    while let Some(piece) = tail.next_stored().await.unwrap() {
+        pieces += 1;
+        seen.extend(piece.batch.records().iter().map(|record| record.seq.0));
+    }
+    assert!(pieces > 1, "everything came at once");
+    assert_eq!(seen, (3..=run.seq.0).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_place_behind_the_last_event_is_the_end_of_what_there_is() {
+    let node = Node::start().await;
+    let id = node.submit(one("echo")).await;
+    let run = node.ended(id).await;
+    let tail = node.runtime.tail(id, Seq(99)).await.unwrap().unwrap();
+    assert_eq!(tail.seen(), run.seq);
+    assert!(tail.is_at_end());
+    let unknown = crane_core::RunId::from_time(1, [0; 10]);
+    assert!(node.runtime.tail(unknown, Seq(0)).await.unwrap().is_none());
 }

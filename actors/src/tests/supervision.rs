@@ -173,3 +173,57 @@ async fn going_down_lets_running_steps_finish_and_starts_none() {
     assert_eq!(node.world.calls_of("first"), 1);
     assert!(!node.names(id).await.contains(&"step_attempt_lost"));
 }
+
+#[tokio::test]
+async fn steps_that_outlast_the_grace_are_cut_off_and_that_poisons_nothing() {
+    let mut node = Node::start().await;
+    let id = node.submit(one("block")).await;
+    for _ in 0..5 {
+        node.world.wait_begun().await;
+        node.runtime.shutdown(Duration::ZERO).await.unwrap();
+        node = node.crash().await;
+    }
+    node.world.wait_begun().await;
+    node.world.open.add_permits(1);
+    let run = node.ended(id).await;
+    assert_eq!(run.status(), RunStatus::Completed);
+    let state = &run.steps[0];
+    assert_eq!((state.attempt.0, state.lost_attempts), (6, 0));
+    let names = node.names(id).await;
+    assert!(!names.contains(&"step_attempt_lost"), "{names:?}");
+}
+
+#[tokio::test]
+async fn an_at_most_once_step_that_is_cut_off_is_of_unknown_outcome() {
+    let node = Node::start().await;
+    let plan = json!({ "steps": [
+        { "id": "once", "tool": "block", "input": {}, "delivery": "at_most_once" },
+    ] });
+    let id = node.submit(plan).await;
+    node.world.wait_begun().await;
+    node.runtime.shutdown(Duration::ZERO).await.unwrap();
+    let names = node.names(id).await;
+    assert_eq!(names[names.len() - 2..], ["step_failed", "run_failed"]);
+    let node = node.crash().await;
+    let run = node.ended(id).await;
+    let error = run.steps[0].error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::OutcomeUnknown);
+    assert_eq!(node.world.calls_of("once"), 1);
+}
+
+#[tokio::test]
+async fn a_hurried_stop_waits_for_no_step() {
+    let node = Node::start().await;
+    let id = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    node.runtime.hurry();
+    let hour = Duration::from_secs(3600);
+    node.runtime.shutdown(hour).await.unwrap();
+    let events = node.events(id).await;
+    let last = &events.last().unwrap().event;
+    assert!(
+        matches!(last, crane_core::Event::StepAttemptFailed { error, .. }
+            if error.kind == ErrorKind::Interrupted),
+        "{last:?}"
+    );
+}

@@ -54,7 +54,9 @@ impl Expression {
         let program = if plain {
             None
         } else {
-            let program = compile(source).map_err(|error| vec![syntax(source, &error)])?;
+            let program = compile(source)
+                .and_then(|program| is_read_whole(source).map(|()| program))
+                .map_err(|error| vec![syntax(source, &error)])?;
             if !names.problems.is_empty() {
                 return Err(names.problems);
             }
@@ -248,6 +250,16 @@ impl Expression {
 
 fn compile(source: &str) -> Result<minijinja::Expression<'static, 'static>, Error> {
     ENGINE.compile_expression_owned(source.to_owned())
+}
+
+/// Whether the engine has read all of an expression that it compiles. Where its lexer fails right
+/// behind a text (`'a' ?`, `'''`), its parser forgets that and takes the expression to end there;
+/// inside brackets it then misses the closing one.
+fn is_read_whole(source: &str) -> Result<(), Error> {
+    if !source.contains(['\'', '"']) {
+        return Ok(());
+    }
+    compile(&format!("({source})")).map(drop)
 }
 
 /// Writes a document into a JSON string: the inside of a text, else the JSON in its usual form.

@@ -5,17 +5,18 @@
 //!                    └───────────────────────────┴──────── findings ──────────────────────┘
 //! ```
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::findings::{Findings, Place, nearest};
+use super::fields::{object, short_text, unknown_fields};
+use super::findings::{Findings, Place};
+use super::ids::Ids;
 use super::step::Draft;
 use super::{Finding, Plan, links, step};
-use crate::expr::{Compiler, StepIds, StepName, Template, Uses};
-use crate::ids::{StepId, StepIndex};
-use crate::json::Json;
+use crate::expr::{Compiler, Template, Uses};
+use crate::ids::StepIndex;
+use crate::json::{Json, kind};
 use crate::limits::{self, Limits};
 use crate::tool::ToolCatalog;
 
@@ -226,194 +227,4 @@ fn step_list<'a>(
     };
     findings.add(&place, problem);
     None
-}
-
-/// Reports every member of `fields` that is not known.
-pub(super) fn unknown_fields(
-    fields: &Map<String, Value>,
-    known: &[&str],
-    place: &Place<'_>,
-    findings: &mut Findings,
-) {
-    for key in fields.keys().filter(|key| !known.contains(&key.as_str())) {
-        if findings.is_full() {
-            findings.add_unlisted();
-            continue;
-        }
-        let hint = nearest(key, known.iter().copied());
-        let shown: String = key.chars().take(64).collect();
-        findings.add(
-            &place.key(key),
-            format!(
-                "unknown field \"{shown}\"{hint} (known are {})",
-                known.join(", ")
-            ),
-        );
-    }
-}
-
-/// An optional text of bounded length; `null` counts as absent.
-pub(super) fn short_text(
-    fields: &Map<String, Value>,
-    key: &str,
-    limit: usize,
-    place: &Place<'_>,
-    findings: &mut Findings,
-) -> Option<Arc<str>> {
-    match fields.get(key)? {
-        Value::Null => None,
-        Value::String(text) => {
-            let length = text.chars().count();
-            if length > limit {
-                findings.add(
-                    &place.key(key),
-                    format!("is {length} characters long: the limit is {limit}"),
-                );
-            }
-            Some(text.as_str().into())
-        }
-        other => {
-            findings.add(&place.key(key), must_be("a text", other));
-            None
-        }
-    }
-}
-
-/// An optional object.
-pub(super) fn object(
-    fields: &Map<String, Value>,
-    key: &str,
-    place: &Place<'_>,
-    findings: &mut Findings,
-) -> Value {
-    match fields.get(key) {
-        None => Value::Object(Map::new()),
-        Some(Value::Object(members)) => Value::Object(members.clone()),
-        Some(other) => {
-            findings.add(&place.key(key), must_be("an object", other));
-            Value::Object(Map::new())
-        }
-    }
-}
-
-/// `must be X, and is Y`
-pub(super) fn must_be(wanted: &str, got: &Value) -> String {
-    format!("must be {wanted}, and is {}", kind(got))
-}
-
-/// What kind of value it is, with an article.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// The ids of a plan's steps.
-pub(super) struct Ids {
-    index: HashMap<StepId, StepIndex>,
-    /// The id of each step; empty where it is missing or wrong.
-    list: Vec<StepId>,
-}
-
-impl Ids {
-    /// Reads the id of every step.
-    fn read(steps: &[Value], place: &Place<'_>, findings: &mut Findings) -> Self {
-        let mut index = HashMap::with_capacity(steps.len());
-        let mut list = Vec::with_capacity(steps.len());
-        for (position, step) in steps.iter().enumerate() {
-            let place = place.index(position);
-            let id = step
-                .as_object()
-                .and_then(|fields| read_id(fields, &place, findings));
-            let Some(id) = id else {
-                list.push(StepId::new(""));
-                continue;
-            };
-            let id = StepId::new(id);
-            list.push(id.clone());
-            let step = StepIndex::from_position(position);
-            let first = *index.entry(id.clone()).or_insert(step);
-            if first != step {
-                findings.add(
-                    &place.key("id"),
-                    format!("duplicate id \"{id}\": steps[{first}] has it already"),
-                );
-            }
-        }
-        Self { index, list }
-    }
-
-    /// The id of a step.
-    fn name(&self, step: StepIndex) -> &str {
-        self.list.get(step.position()).map_or("", StepId::as_str)
-    }
-
-    /// A step with its id.
-    pub(super) fn step(&self, index: StepIndex) -> StepName {
-        let id = self.list.get(index.position()).cloned();
-        StepName {
-            index,
-            id: id.unwrap_or_else(|| StepId::new("")),
-        }
-    }
-
-    /// The id of a step, to keep.
-    pub(super) fn id(&self, position: usize) -> StepId {
-        self.step(StepIndex::from_position(position)).id
-    }
-
-    fn all(&self) -> Arc<[StepName]> {
-        let all = 0..self.list.len();
-        all.map(|position| self.step(StepIndex::from_position(position)))
-            .collect()
-    }
-}
-
-impl StepIds for Ids {
-    fn find(&self, id: &str) -> Option<StepIndex> {
-        self.index.get(id).copied()
-    }
-
-    fn nearest(&self, wrong: &str) -> String {
-        nearest(wrong, self.list.iter().map(StepId::as_str))
-    }
-}
-
-fn read_id<'a>(
-    fields: &'a Map<String, Value>,
-    place: &Place<'_>,
-    findings: &mut Findings,
-) -> Option<&'a str> {
-    let place = place.key("id");
-    match fields.get("id") {
-        Some(Value::String(id)) if is_id(id) => return Some(id),
-        Some(Value::String(id)) => {
-            let shown: String = id.chars().take(80).collect();
-            findings.add(
-                &place,
-                format!(
-                    "\"{shown}\" is no id: it begins with a letter or _, goes on with letters, digits, _ and -, and has at most {} characters",
-                    limits::STEP_ID_BYTES
-                ),
-            );
-        }
-        Some(other) => findings.add(&place, must_be("a text", other)),
-        None => findings.add(&place, "is missing: every step needs an id"),
-    }
-    None
-}
-
-/// Whether `id` matches `[A-Za-z_][A-Za-z0-9_-]{0,63}`.
-fn is_id(id: &str) -> bool {
-    let bytes = id.as_bytes();
-    id.len() <= limits::STEP_ID_BYTES
-        && matches!(bytes.first(), Some(b'A'..=b'Z' | b'a'..=b'z' | b'_'))
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }

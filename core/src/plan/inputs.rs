@@ -13,10 +13,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::check::kind;
 use super::findings::{Findings, Place, nearest};
 use crate::expr::{Template, is_templated};
 use crate::ids::ToolName;
+use crate::json::kind;
 use crate::tool::ToolCatalog;
 
 /// Schema words under which a member's own schema may depend on another member.

@@ -1,12 +1,10 @@
 //! The retry policy of a step, from JSON.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 
-use super::check::{kind, must_be, unknown_fields};
-use super::duration::parse_duration;
+use super::fields::{duration, must_be, unknown_fields};
 use super::findings::{Findings, Place};
+use crate::json::kind;
 use crate::limits;
 use crate::retry::RetryPolicy;
 
@@ -54,24 +52,6 @@ pub(super) fn read(
         Some(other) => findings.add(&place.key("jitter"), must_be("true or false", other)),
     }
     policy
-}
-
-/// An optional duration.
-pub(super) fn duration(
-    fields: &Map<String, Value>,
-    key: &str,
-    place: &Place<'_>,
-    findings: &mut Findings,
-) -> Option<Duration> {
-    let problem = match fields.get(key)? {
-        Value::String(text) => match parse_duration(text) {
-            Ok(duration) => return Some(duration),
-            Err(problem) => problem,
-        },
-        other => must_be("a duration such as \"5s\"", other),
-    };
-    findings.add(&place.key(key), problem);
-    None
 }
 
 fn attempts(

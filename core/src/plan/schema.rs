@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 
 use crate::limits::{self, Limits};
 
-/// The JSON Schema (draft 2020-12) of a plan, with the default limits.
-pub fn schema() -> Value {
-    let limits = Limits::default();
+/// The JSON Schema (draft 2020-12) of a plan, under these limits.
+pub fn schema(limits: &Limits) -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:crane:plan",
@@ -53,7 +52,7 @@ pub fn schema() -> Value {
                 "pattern": "^\\s*([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+\\s*$"
             },
             "step": step(),
-            "retry": retry(&limits)
+            "retry": retry(limits)
         }
     })
 }

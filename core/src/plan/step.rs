@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::check::{Against, Ids, kind, must_be, short_text, unknown_fields};
+use super::check::Against;
+use super::fields::{duration, must_be, short_text, unknown_fields};
 use super::findings::{Findings, Place, nearest};
-use super::retry::{self, duration};
-use super::{Delivery, OnError, Step, inputs};
+use super::ids::Ids;
+use super::{Delivery, OnError, Step, inputs, retry};
 use crate::expr::{Compiler, Condition, StepIds, StepName, Template, Uses};
 use crate::ids::{StepId, StepIndex, ToolName};
+use crate::json::kind;
 use crate::limits;
 use crate::retry::RetryPolicy;
 

@@ -1,7 +1,7 @@
 //! Which records may follow on a run as it is. The rest is refused before anything has changed.
 
 use super::messages::first_finding;
-use super::{Phase, Run, StepStatus};
+use super::{Phase, Run, StepState, StepStatus};
 use crate::event::{Event, Record};
 use crate::ids::{Attempt, Seq, StepIndex};
 use crate::plan::Finding;
@@ -37,9 +37,42 @@ pub enum FoldError {
     },
 }
 
+/// How a step stands to an event about one of its attempts; of no meaning for an event of the run.
+#[derive(Clone, Copy, Default)]
+struct Standing {
+    /// It waits for nothing but a place.
+    released: bool,
+    /// It is between two attempts.
+    waiting: bool,
+    /// It runs, and the event is about that attempt.
+    running: bool,
+    /// The event is about its last attempt.
+    current: bool,
+    /// The event is about the attempt after that.
+    next: bool,
+    /// The event is about no attempt.
+    unstarted: bool,
+    /// It has had an attempt.
+    tried: bool,
+}
+
+impl Standing {
+    fn of(state: &StepState, attempt: Attempt) -> Self {
+        let current = attempt == state.attempt;
+        Self {
+            released: state.status == StepStatus::Pending && state.blocked_by == 0,
+            waiting: state.status == StepStatus::Waiting,
+            running: state.status == StepStatus::Running && current,
+            current,
+            next: attempt == state.attempt.next(),
+            unstarted: attempt == Attempt(0),
+            tried: state.attempt > Attempt(0),
+        }
+    }
+}
+
 impl Run {
-    /// Whether the record may follow. What is true of the run alone is checked here, what is true of
-    /// a step in [`Run::check_step`].
+    /// Whether the record may follow.
     pub(super) fn check(&self, record: &Record) -> Result<(), FoldError> {
         if record.seq != self.seq.next() {
             return Err(FoldError::OutOfSequence {
@@ -47,14 +80,34 @@ impl Run {
                 found: record.seq,
             });
         }
+        let illegal = |detail| FoldError::Illegal {
+            seq: record.seq,
+            event: record.event.name(),
+            detail,
+        };
+        let Some((step, attempt)) = record.event.step() else {
+            return match self.may_follow(&record.event, Standing::default()) {
+                true => Ok(()),
+                false => Err(illegal(self.standing())),
+            };
+        };
+        let Some(state) = self.step(step) else {
+            return Err(illegal(format!("there is no step {step}")));
+        };
+        match self.may_follow(&record.event, Standing::of(state, attempt)) {
+            true => Ok(()),
+            false => Err(illegal(self.standing_of(step, state, attempt))),
+        }
+    }
+
+    fn may_follow(&self, event: &Event, step: Standing) -> bool {
+        let open = matches!(self.phase, Phase::Running | Phase::Failing);
         let quiet = self.running == 0 && self.timers.is_empty();
-        let possible = match &record.event {
+        match event {
             Event::RunAccepted(_) => self.phase == Phase::Empty,
             Event::RunPlanned { .. } => self.phase == Phase::Pending && self.plan.is_none(),
             Event::RunStarted => self.phase == Phase::Pending && self.plan.is_some(),
-            Event::RunCancelRequested => {
-                matches!(self.phase, Phase::Pending | Phase::Running | Phase::Failing)
-            }
+            Event::RunCancelRequested => open || self.phase == Phase::Pending,
             Event::RunReopened { round } => {
                 matches!(self.phase, Phase::Failed | Phase::Cancelled)
                     && *round == self.round.next()
@@ -62,103 +115,48 @@ impl Run {
             Event::RunCompleted { .. } => {
                 self.phase == Phase::Running && self.ended == self.steps.len()
             }
-            Event::RunFailed { .. } => quiet && self.is_open(),
+            Event::RunFailed { .. } => {
+                quiet && (open || matches!(self.phase, Phase::Pending | Phase::Cancelling))
+            }
             Event::RunCancelled => quiet && self.phase == Phase::Cancelling,
-            Event::StepStarted { step, attempt, .. }
-            | Event::StepAttemptFailed { step, attempt, .. }
-            | Event::StepAttemptLost { step, attempt }
-            | Event::StepCompleted { step, attempt, .. }
-            | Event::StepFailed { step, attempt, .. }
-            | Event::StepCancelled { step, attempt, .. } => {
-                return self.check_step(record, *step, *attempt);
-            }
-            Event::StepSkipped { step } => return self.check_step(record, *step, Attempt(0)),
-        };
-        if possible {
-            return Ok(());
-        }
-        Err(illegal(
-            record,
-            format!(
-                "run is {} in round {} with {} of {} steps ended, {} running",
-                self.phase.as_str(),
-                self.round,
-                self.ended,
-                self.steps.len(),
-                self.running
-            ),
-        ))
-    }
-
-    /// Whether the run has begun and not ended.
-    fn is_open(&self) -> bool {
-        match self.phase {
-            Phase::Pending | Phase::Running | Phase::Failing | Phase::Cancelling => true,
-            Phase::Empty | Phase::Completed | Phase::Failed | Phase::Cancelled => false,
-        }
-    }
-
-    fn check_step(
-        &self,
-        record: &Record,
-        step: StepIndex,
-        attempt: Attempt,
-    ) -> Result<(), FoldError> {
-        let Some(state) = self.step(step) else {
-            return Err(illegal(record, format!("there is no step {step}")));
-        };
-        let open = matches!(self.phase, Phase::Running | Phase::Failing);
-        let released = state.status == StepStatus::Pending && state.blocked_by == 0;
-        let waiting = state.status == StepStatus::Waiting;
-        let current = attempt == state.attempt;
-        let running = state.status == StepStatus::Running && current;
-        let possible = match &record.event {
             Event::StepStarted { .. } => {
-                self.phase == Phase::Running
-                    && (released || waiting)
-                    && attempt == state.attempt.next()
+                self.phase == Phase::Running && (step.released || step.waiting) && step.next
             }
-            Event::StepAttemptFailed { .. } => self.phase == Phase::Running && running,
-            Event::StepAttemptLost { .. } | Event::StepCompleted { .. } => open && running,
+            Event::StepAttemptFailed { .. } => self.phase == Phase::Running && step.running,
+            Event::StepAttemptLost { .. } | Event::StepCompleted { .. } => open && step.running,
             Event::StepFailed { .. } => {
-                let unstarted = (released || waiting) && (current || attempt == Attempt(0));
-                open && (running || unstarted)
+                let idle = (step.released || step.waiting) && (step.current || step.unstarted);
+                open && (step.running || idle)
             }
-            Event::StepSkipped { .. } => self.phase == Phase::Running && released,
+            Event::StepSkipped { .. } => self.phase == Phase::Running && step.released,
             Event::StepCancelled { .. } => {
-                let lost = released && state.attempt > Attempt(0);
-                (open || self.phase == Phase::Cancelling) && current && (running || waiting || lost)
+                let idle = step.current && (step.waiting || (step.released && step.tried));
+                (open || self.phase == Phase::Cancelling) && (step.running || idle)
             }
-            Event::RunAccepted(_)
-            | Event::RunPlanned { .. }
-            | Event::RunStarted
-            | Event::RunCancelRequested
-            | Event::RunReopened { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled => true,
-        };
-        if possible {
-            return Ok(());
         }
-        Err(illegal(
-            record,
-            format!(
-                "run is {}, step {step} is {} in attempt {} with {} dependencies open, the event is \
-                 of attempt {attempt}",
-                self.phase.as_str(),
-                state.status.as_str(),
-                state.attempt,
-                state.blocked_by
-            ),
-        ))
     }
-}
 
-fn illegal(record: &Record, detail: String) -> FoldError {
-    FoldError::Illegal {
-        seq: record.seq,
-        event: record.event.name(),
-        detail,
+    /// Where the run stands, for people.
+    fn standing(&self) -> String {
+        format!(
+            "run is {} in round {} with {} of {} steps ended, {} running",
+            self.phase.as_str(),
+            self.round,
+            self.ended,
+            self.steps.len(),
+            self.running
+        )
+    }
+
+    /// Where a step stands, for people.
+    fn standing_of(&self, step: StepIndex, state: &StepState, attempt: Attempt) -> String {
+        format!(
+            "run is {}, step {step} is {} in attempt {} with {} dependencies open, the event is of \
+             attempt {attempt}",
+            self.phase.as_str(),
+            state.status.as_str(),
+            state.attempt,
+            state.blocked_by
+        )
     }
 }

@@ -1,12 +1,14 @@
 //! What should happen: one exhaustive match over where a run stands and what arrives.
 //!
 //! A decision covers the input alone. What follows from the run's new state (a step that may start,
-//! a run that has come to its end) is decided in [`super::schedule`], after each input.
+//! a run that has come to its end) is decided in [`super::schedule`], after each input; what the rest
+//! of a turn makes of no use (a question that is answered, a timer that is not the next any more) is
+//! taken out of it by [`super::turn`].
 
 use std::sync::Arc;
 
 use super::messages::{Decision, Effect, Input, Rejected, Submission};
-use super::{Phase, Run, StepStatus};
+use super::{Phase, Run};
 use crate::event::{Event, FailureReason};
 use crate::limits::Limits;
 use crate::plan::Plan;
@@ -78,7 +80,7 @@ impl Run {
             (
                 Pending | Running | Failing | Cancelling | Completed | Failed | Cancelled,
                 Input::TimerFired,
-            ) => {}
+            ) => decision.effects.extend(self.timer_owed()),
             (Empty, Input::TimerFired) => return self.refuse("timer"),
 
             (Pending | Running | Failing, Input::Cancel) => self.cancel(decision),
@@ -92,12 +94,10 @@ impl Run {
                 return self.refuse("retry");
             }
 
-            (Running | Failing, Input::Recovered) => self.recovered(limits, decision),
-            (Cancelling, Input::Recovered) => self.cancel_running(decision),
-            (Pending, Input::Recovered) => {}
-            (Completed | Failed | Cancelled, Input::Recovered) => {
-                decision.effects.push(Effect::Close);
-            }
+            (
+                Pending | Running | Failing | Cancelling | Completed | Failed | Cancelled,
+                Input::Recovered,
+            ) => self.recovered(limits, decision),
             (Empty, Input::Recovered) => return self.refuse("recover"),
 
             (Pending | Running | Failing | Cancelling, Input::Poison(message)) => {
@@ -142,13 +142,10 @@ impl Run {
         Ok(())
     }
 
-    /// Without a plan the turn remembers that the run has a slot, and the plan starts it. A planner
-    /// that was asked before the run was loaded again is asked once more: its answer went nowhere.
+    /// Without a plan the turn remembers that the run has a slot, and the plan starts it.
     fn start(&self, decision: &mut Decision) {
         if self.plan.is_some() {
             decision.events.push(Event::RunStarted);
-        } else if !self.asked {
-            decision.effects.extend(self.plan_owed());
         }
     }
 
@@ -166,27 +163,8 @@ impl Run {
         }
     }
 
-    fn prompt(&self) -> Option<Arc<str>> {
+    pub(super) fn prompt(&self) -> Option<Arc<str>> {
         self.accepted.as_ref()?.prompt.clone()
-    }
-
-    /// The request to the planner that an open run without a plan is waiting for.
-    pub(super) fn plan_owed(&self) -> Option<Effect> {
-        if self.plan.is_some() {
-            return None;
-        }
-        self.prompt().map(|prompt| Effect::MakePlan { prompt })
-    }
-
-    /// After a crash in the middle of a cancellation nothing runs any more.
-    fn cancel_running(&self, decision: &mut Decision) {
-        for (step, state) in self.steps_that_are(StepStatus::Running) {
-            decision.events.push(Event::StepCancelled {
-                step,
-                attempt: state.attempt,
-                late: None,
-            });
-        }
     }
 }
 

@@ -117,7 +117,8 @@ impl Run {
                     | ErrorKind::Unavailable
                     | ErrorKind::Panic
                     | ErrorKind::OutcomeUnknown
-                    | ErrorKind::Expression => FailureReason::Output,
+                    | ErrorKind::Expression
+                    | ErrorKind::Interrupted => FailureReason::Output,
                 },
                 error: error.message,
             },

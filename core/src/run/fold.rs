@@ -16,7 +16,7 @@ use crate::ids::{Attempt, RunId, StepIndex};
 use crate::json::Json;
 use crate::plan::{OnError, Plan};
 use crate::time::Timestamp;
-use crate::tool::ToolError;
+use crate::tool::{ErrorKind, ToolError};
 
 /// What an event costs beside its payload, in bytes: frame, numbers, and its share of the state.
 pub(super) const EVENT_BYTES: usize = 48;
@@ -34,13 +34,25 @@ impl Run {
     ) -> Result<Self, FoldError> {
         let mut run = Self::empty(id);
         for record in records {
-            let record = record.borrow();
-            if let Some(compiled) = plan_text(&record.event).and_then(&mut plan) {
-                run.attach_plan(compiled);
-            }
-            run.apply(record)?;
+            run.apply_with(record.borrow(), &mut plan)?;
         }
         Ok(run)
+    }
+
+    /// As [`Run::apply`], with the compiled form of a plan's text from `plan` when the caller has it
+    /// (a cache).
+    ///
+    /// # Errors
+    /// As [`Run::apply`].
+    pub fn apply_with(
+        &mut self,
+        record: &Record,
+        plan: impl FnOnce(&Json) -> Option<Arc<Plan>>,
+    ) -> Result<(), FoldError> {
+        if let Some(compiled) = record.event.plan().and_then(plan) {
+            self.attached = Some(compiled);
+        }
+        self.apply(record)
     }
 
     /// Changes the run as the record says.
@@ -50,7 +62,7 @@ impl Run {
     /// does not load. The run is then as it was.
     pub fn apply(&mut self, record: &Record) -> Result<(), FoldError> {
         self.check(record)?;
-        if let Some(text) = plan_text(&record.event)
+        if let Some(text) = record.event.plan()
             && !self.has_attached(text)
         {
             let plan = Plan::load(text).map_err(|findings| FoldError::Plan {
@@ -73,17 +85,13 @@ impl Run {
     /// Changes the run by a record that was checked, or that was decided on this very state.
     pub(super) fn absorb(&mut self, record: &Record) {
         self.seq = record.seq;
-        self.bytes += EVENT_BYTES + payload_bytes(&record.event);
+        self.bytes += EVENT_BYTES + record.event.payload_bytes();
+        if let Some((step, _)) = record.event.step() {
+            self.leave(step);
+        }
         let at = record.at;
         match &record.event {
-            Event::RunAccepted(accepted) => {
-                self.phase = Phase::Pending;
-                self.created_at = at;
-                self.accepted = Some(Arc::new(Accepted::clone(accepted)));
-                if let Some(text) = &accepted.plan {
-                    self.adopt_plan(text);
-                }
-            }
+            Event::RunAccepted(accepted) => self.accept(accepted, at),
             Event::RunPlanned { plan } => self.adopt_plan(plan),
             Event::RunStarted => {
                 self.phase = Phase::Running;
@@ -101,78 +109,67 @@ impl Run {
                 self.end(Phase::Failed, at);
             }
             Event::RunCancelled => self.end(Phase::Cancelled, at),
-            Event::StepStarted { step, .. }
-            | Event::StepAttemptFailed { step, .. }
-            | Event::StepAttemptLost { step, .. }
-            | Event::StepCompleted { step, .. }
-            | Event::StepFailed { step, .. }
-            | Event::StepSkipped { step }
-            | Event::StepCancelled { step, .. } => self.absorb_step(*step, &record.event, at),
-        }
-    }
-
-    fn absorb_step(&mut self, step: StepIndex, event: &Event, at: Timestamp) {
-        self.leave(step);
-        let Some(state) = self.steps.get_mut(step.position()) else {
-            return;
-        };
-        match event {
-            Event::StepStarted { attempt, input, .. } => {
+            Event::StepStarted {
+                step,
+                attempt,
+                input,
+            } => {
                 self.running += 1;
-                state.start(*attempt, input, at);
+                self.change(*step, |state| state.start(*attempt, input, at));
             }
             Event::StepAttemptFailed {
+                step,
                 error,
                 retry_at,
                 duration_us,
                 ..
             } => {
-                state.status = StepStatus::Waiting;
-                state.failed_attempts += 1;
-                state.retry_at = Some(*retry_at);
-                state.error = Some(error.clone());
-                state.duration_us = *duration_us;
-                self.timers.insert((*retry_at, step));
+                self.timers.insert((*retry_at, *step));
+                self.change(*step, |state| state.wait(error, *retry_at, *duration_us));
             }
-            Event::StepAttemptLost { .. } => {
-                state.status = StepStatus::Pending;
-                state.lost_attempts += 1;
-                self.ready.push_back(step);
+            Event::StepAttemptLost { step, .. } => {
+                self.ready.push_back(*step);
+                self.change(*step, StepState::lose);
             }
             Event::StepCompleted {
+                step,
                 output,
                 duration_us,
                 ..
-            } => {
-                state.output = Some(output.clone());
-                state.finish(StepStatus::Completed, *duration_us, at);
-                self.release_dependents(step);
-            }
+            } => self.finish(*step, |state| state.complete(output, *duration_us, at)),
             Event::StepFailed {
-                error, duration_us, ..
+                step,
+                error,
+                duration_us,
+                ..
             } => {
-                state.fail(error, *duration_us, at);
-                self.release_dependents(step);
-                self.note_failure(step);
+                self.finish(*step, |state| state.fail(error, *duration_us, at));
+                self.note_failure(*step);
             }
-            Event::StepSkipped { .. } => {
-                state.finish(StepStatus::Skipped, 0, at);
-                self.release_dependents(step);
-            }
-            Event::StepCancelled { .. } => {
-                let duration_us = state.duration_us;
-                state.finish(StepStatus::Cancelled, duration_us, at);
-                self.release_dependents(step);
-            }
-            Event::RunAccepted(_)
-            | Event::RunPlanned { .. }
-            | Event::RunStarted
-            | Event::RunCancelRequested
-            | Event::RunReopened { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled => {}
+            Event::StepSkipped { step } => self.finish(*step, |state| state.skip(at)),
+            Event::StepCancelled { step, .. } => self.finish(*step, |state| state.cancel(at)),
         }
+    }
+
+    fn accept(&mut self, accepted: &Accepted, at: Timestamp) {
+        self.phase = Phase::Pending;
+        self.created_at = at;
+        self.accepted = Some(Arc::new(accepted.clone()));
+        if let Some(text) = &accepted.plan {
+            self.adopt_plan(text);
+        }
+    }
+
+    fn change(&mut self, step: StepIndex, change: impl FnOnce(&mut StepState)) {
+        if let Some(state) = self.steps.get_mut(step.position()) {
+            change(state);
+        }
+    }
+
+    /// A change after which the step has ended.
+    fn finish(&mut self, step: StepIndex, change: impl FnOnce(&mut StepState)) {
+        self.change(step, change);
+        self.release_dependents(step);
     }
 
     /// Takes the step out of the list that its status put it in.
@@ -282,67 +279,43 @@ impl StepState {
         self.started_at = self.started_at.or(Some(at));
     }
 
+    fn wait(&mut self, error: &ToolError, retry_at: Timestamp, duration_us: u64) {
+        self.status = StepStatus::Waiting;
+        self.failed_attempts += u32::from(error.kind != ErrorKind::Interrupted);
+        self.retry_at = Some(retry_at);
+        self.error = Some(error.clone());
+        self.duration_us = duration_us;
+    }
+
+    fn lose(&mut self) {
+        self.status = StepStatus::Pending;
+        self.lost_attempts += 1;
+    }
+
+    fn complete(&mut self, output: &Json, duration_us: u64, at: Timestamp) {
+        self.output = Some(output.clone());
+        self.duration_us = duration_us;
+        self.end(StepStatus::Completed, at);
+    }
+
     fn fail(&mut self, error: &ToolError, duration_us: u64, at: Timestamp) {
         self.failed_attempts += 1;
         self.error = Some(error.clone());
-        self.finish(StepStatus::Failed, duration_us, at);
-    }
-
-    fn finish(&mut self, status: StepStatus, duration_us: u64, at: Timestamp) {
-        self.status = status;
         self.duration_us = duration_us;
+        self.end(StepStatus::Failed, at);
+    }
+
+    fn skip(&mut self, at: Timestamp) {
+        self.duration_us = 0;
+        self.end(StepStatus::Skipped, at);
+    }
+
+    fn cancel(&mut self, at: Timestamp) {
+        self.end(StepStatus::Cancelled, at);
+    }
+
+    fn end(&mut self, status: StepStatus, at: Timestamp) {
+        self.status = status;
         self.completed_at = Some(at);
-    }
-}
-
-/// The text of the plan that the event brings, if it brings one.
-pub(super) fn plan_text(event: &Event) -> Option<&Json> {
-    match event {
-        Event::RunAccepted(accepted) => accepted.plan.as_ref(),
-        Event::RunPlanned { plan } => Some(plan),
-        Event::RunStarted
-        | Event::StepStarted { .. }
-        | Event::StepAttemptFailed { .. }
-        | Event::StepAttemptLost { .. }
-        | Event::StepCompleted { .. }
-        | Event::StepFailed { .. }
-        | Event::StepSkipped { .. }
-        | Event::StepCancelled { .. }
-        | Event::RunCancelRequested
-        | Event::RunReopened { .. }
-        | Event::RunCompleted { .. }
-        | Event::RunFailed { .. }
-        | Event::RunCancelled => None,
-    }
-}
-
-/// Bytes of what the event carries.
-fn payload_bytes(event: &Event) -> usize {
-    let json = |json: &Option<Json>| json.as_ref().map_or(0, Json::size);
-    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
-    match event {
-        Event::RunAccepted(accepted) => {
-            let labels: usize = accepted
-                .labels
-                .iter()
-                .map(|(key, value)| key.len() + value.len())
-                .sum();
-            text(&accepted.prompt) + json(&accepted.plan) + accepted.input.size() + labels
-        }
-        Event::RunPlanned { plan } => plan.size(),
-        Event::StepStarted { input, .. } => input.size(),
-        Event::StepCompleted { output, .. } => output.size(),
-        Event::StepAttemptFailed { error, .. } | Event::StepFailed { error, .. } => {
-            error.message.len()
-        }
-        Event::StepCancelled { late, .. } => json(late),
-        Event::RunCompleted { result } => result.size(),
-        Event::RunFailed { error, .. } => error.len(),
-        Event::RunStarted
-        | Event::StepAttemptLost { .. }
-        | Event::StepSkipped { .. }
-        | Event::RunCancelRequested
-        | Event::RunReopened { .. }
-        | Event::RunCancelled => 0,
     }
 }

@@ -64,6 +64,8 @@ pub enum Outcome {
     Failed(ToolError),
     /// Aborted on request, without an outcome.
     Aborted,
+    /// Cut off, without an outcome, because its node is stopped in good order.
+    Interrupted,
 }
 
 /// Something to do once the events it follows from are durable.

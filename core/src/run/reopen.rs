@@ -40,7 +40,7 @@ impl Run {
         let ended: Vec<bool> = self
             .steps
             .iter()
-            .map(|state| has_ended(state.status))
+            .map(|state| state.status.is_ended())
             .collect();
         self.ended = ended.iter().filter(|ended| **ended).count();
         for (state, step) in self.steps.iter_mut().zip(&plan.steps) {
@@ -83,14 +83,4 @@ fn to_start_over(plan: &Plan, steps: &[StepState]) -> Vec<StepIndex> {
         }
     }
     over
-}
-
-fn has_ended(status: StepStatus) -> bool {
-    match status {
-        StepStatus::Completed
-        | StepStatus::Failed
-        | StepStatus::Skipped
-        | StepStatus::Cancelled => true,
-        StepStatus::Pending | StepStatus::Running | StepStatus::Waiting => false,
-    }
 }

@@ -9,7 +9,7 @@ use crate::event::{Event, FailureReason};
 use crate::ids::{Attempt, StepIndex};
 use crate::json::Json;
 use crate::limits::{ERROR_BYTES, LONGEST_DURATION, Limits};
-use crate::plan::{Delivery, OnError, Step};
+use crate::plan::{Delivery, Step};
 use crate::time::Timestamp;
 use crate::tool::{ErrorKind, ToolError};
 
@@ -51,7 +51,7 @@ impl Run {
                 self.completed(step, output, duration_us, limits, decision);
             }
             Outcome::Failed(error) => {
-                let error = bounded(error);
+                let error = bounded(of_tool(error));
                 let event = match self.retry_delay(definition, state, &error) {
                     Some(delay) => Event::StepAttemptFailed {
                         step,
@@ -70,6 +70,11 @@ impl Run {
                 decision.events.push(event);
             }
             Outcome::Aborted => self.lost(step, definition, state, limits, decision),
+            Outcome::Interrupted => {
+                decision
+                    .events
+                    .push(self.interrupted(step, definition, attempt, now, duration_us))
+            }
         }
     }
 
@@ -148,7 +153,7 @@ impl Run {
             .events
             .push(Event::StepAttemptLost { step, attempt });
         if definition.delivery == Delivery::AtMostOnce {
-            decision.events.push(unknown(step, attempt));
+            decision.events.push(unknown(step, attempt, CRASHED));
         } else if self.phase == Phase::Failing {
             decision.events.push(cancelled(step, attempt));
         } else if is_poison(state, limits) {
@@ -157,50 +162,39 @@ impl Run {
         }
     }
 
-    /// Every attempt that was under way ended with the run's actor or process.
-    pub(super) fn recovered(&self, limits: &Limits, decision: &mut Decision) {
-        let lost: Vec<(StepIndex, &Step, &StepState)> = self
-            .steps_that_are(StepStatus::Running)
-            .filter_map(|(step, state)| Some((step, self.definition(step)?, state)))
-            .collect();
-        let once = |definition: &Step| definition.delivery == Delivery::AtMostOnce;
-        for (step, _, state) in &lost {
-            decision.events.push(Event::StepAttemptLost {
-                step: *step,
-                attempt: state.attempt,
-            });
-        }
-        for (step, definition, state) in &lost {
-            if once(definition) {
-                decision.events.push(unknown(*step, state.attempt));
-            }
-        }
-        let failing = self.phase == Phase::Failing
-            || lost
-                .iter()
-                .any(|(_, definition, _)| once(definition) && definition.on_error == OnError::Fail);
-        let repeatable = || lost.iter().filter(|(_, definition, _)| !once(definition));
-        let poisonous = repeatable().find(|(_, _, state)| !failing && is_poison(state, limits));
-        if !failing && poisonous.is_none() {
-            return;
-        }
-        let error = poisonous.map(|(step, _, state)| self.poison(*step, state, decision));
-        for (step, _, state) in repeatable() {
-            if poisonous.is_none_or(|(poison, _, _)| poison != step) {
-                decision.events.push(cancelled(*step, state.attempt));
-            }
-        }
-        if let Some(error) = error {
-            self.cancel_waiting(decision);
-            decision.events.push(Event::RunFailed {
-                reason: FailureReason::Poisoned,
-                error,
-            });
+    /// The attempt was cut off because its node is stopped: nobody's failure, so that neither the
+    /// step's tries nor its losses count it, and the next attempt is due at once.
+    fn interrupted(
+        &self,
+        step: StepIndex,
+        definition: &Step,
+        attempt: Attempt,
+        now: Timestamp,
+        duration_us: u64,
+    ) -> Event {
+        match definition.delivery {
+            Delivery::AtMostOnce => unknown(step, attempt, "cut off by the stop of its node"),
+            Delivery::AtLeastOnce if self.phase == Phase::Failing => cancelled(step, attempt),
+            Delivery::AtLeastOnce => Event::StepAttemptFailed {
+                step,
+                attempt,
+                error: ToolError::new(
+                    ErrorKind::Interrupted,
+                    "the node was stopped before the attempt had ended",
+                ),
+                retry_at: now,
+                duration_us,
+            },
         }
     }
 
     /// Fails the step that was lost too often; the run's error in words.
-    fn poison(&self, step: StepIndex, state: &StepState, decision: &mut Decision) -> Arc<str> {
+    pub(super) fn poison(
+        &self,
+        step: StepIndex,
+        state: &StepState,
+        decision: &mut Decision,
+    ) -> Arc<str> {
         let message = format!("lost {} attempts to crashes", state.lost_attempts + 1);
         let text = self.blame(step, &message);
         decision.events.push(Event::StepFailed {
@@ -240,12 +234,12 @@ impl Run {
                     },
                 })))
             }
-            Outcome::Aborted => None,
+            Outcome::Aborted | Outcome::Interrupted => None,
         }
     }
 
-    /// The step as the plan has it.
-    pub(super) fn definition(&self, step: StepIndex) -> Option<&Step> {
+    /// The step as the plan has it; `None` before there is a plan.
+    pub fn definition(&self, step: StepIndex) -> Option<&Step> {
         self.plan.as_ref()?.steps.get(step.position())
     }
 
@@ -286,29 +280,44 @@ pub(super) fn over_payload(what: &str, payload: &Json, limits: &Limits) -> Optio
     })
 }
 
-fn is_poison(state: &StepState, limits: &Limits) -> bool {
+pub(super) fn is_poison(state: &StepState, limits: &Limits) -> bool {
     state.lost_attempts + 1 >= limits.lost_attempts
 }
 
-fn unknown(step: StepIndex, attempt: Attempt) -> Event {
+/// How an attempt ended that nobody could stop.
+pub(super) const CRASHED: &str = "lost to a crash";
+
+/// The failure of a step that must not be repeated, by an attempt that ended without an outcome.
+pub(super) fn unknown(step: StepIndex, attempt: Attempt, how: &str) -> Event {
     Event::StepFailed {
         step,
         attempt,
         error: ToolError::new(
             ErrorKind::OutcomeUnknown,
-            "attempt was lost to a crash and may have had its effect; it is not repeated because \
-             the step is at_most_once",
+            format!(
+                "attempt was {how} and may have had its effect; it is not repeated because the \
+                 step is at_most_once"
+            ),
         ),
         duration_us: 0,
     }
 }
 
-fn cancelled(step: StepIndex, attempt: Attempt) -> Event {
+pub(super) fn cancelled(step: StepIndex, attempt: Attempt) -> Event {
     Event::StepCancelled {
         step,
         attempt,
         late: None,
     }
+}
+
+/// The error of a tool as it counts. A tool that says it was interrupted would be tried for ever.
+fn of_tool(error: ToolError) -> ToolError {
+    let kind = match error.kind {
+        ErrorKind::Interrupted => ErrorKind::Transient,
+        kind => kind,
+    };
+    ToolError { kind, ..error }
 }
 
 /// The error as it is kept when no attempt follows. Of a call that must not be repeated, and that

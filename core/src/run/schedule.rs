@@ -147,19 +147,8 @@ impl Run {
                 .definition(*step)
                 .is_none_or(|definition| definition.delivery == Delivery::AtMostOnce),
             Event::StepAttemptFailed { .. } => false,
-            Event::RunAccepted(_)
-            | Event::RunPlanned { .. }
-            | Event::RunStarted
-            | Event::StepAttemptLost { .. }
-            | Event::StepCompleted { .. }
-            | Event::StepFailed { .. }
-            | Event::StepSkipped { .. }
-            | Event::StepCancelled { .. }
-            | Event::RunCancelRequested
-            | Event::RunReopened { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled => true,
+            // The safe side: what is not named above is eager, whatever events may come to be.
+            _ => true,
         }
     }
 }

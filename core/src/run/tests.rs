@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod ending;
+mod failures;
 mod fold;
+mod interruption;
 mod random;
+mod read;
 mod recovery;
 mod scale;
+mod sizes;
 mod steps;
 mod submission;
 mod transitions;
@@ -17,6 +21,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::read::record_of;
+use super::view::event_views;
 use super::{
     Effect, Input, Outcome, Phase, Rejected, Run, RunStatus, StartStep, StepStatus, Submission,
     Turn,
@@ -160,6 +166,20 @@ impl Bench {
     fn replayed(&self) -> Run {
         let known = self.run.plan.clone();
         Run::fold(self.run.id, &self.records, |_| known.clone()).unwrap()
+    }
+
+    /// The run as a reader of its events over the API tells it, who must know every record again but
+    /// for what no user sees.
+    #[track_caller]
+    fn read_back(&self) -> Run {
+        let mut run = Run::empty(self.run.id);
+        for (view, record) in event_views(&self.run, &self.records).zip(&self.records) {
+            let text = serde_json::to_string(&view).unwrap();
+            let read = record_of(&run, &text).unwrap();
+            assert_eq!(read, *record);
+            run.apply(&read).unwrap();
+        }
+        run
     }
 
     /// Keeps account of the attempts under way.

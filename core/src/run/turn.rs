@@ -3,7 +3,7 @@
 //! ```text
 //!   for each input: decide ──> absorb ──> settle (a run with nothing left to do ends)
 //!   then once:      start what may start
-//!   then:           timer, publish, close
+//!   then:           leave out what is of no use any more; timer, publish, close
 //! ```
 //!
 //! Steps start once per turn, after the last input: a run that is started and cancelled in the same
@@ -25,8 +25,6 @@ struct Aside {
     plan: Option<Arc<Plan>>,
     /// The run has a slot.
     slot: bool,
-    /// The timer that was set, if any, is gone.
-    rearm: bool,
 }
 
 impl Run {
@@ -44,30 +42,17 @@ impl Run {
         let mut turn = Turn::default();
         let mut decision = Decision::default();
         let mut answers = Vec::new();
-        let mut rearm = false;
         let timer = self.next_timer(now);
         for input in inputs {
-            let answer = self.take(input, now, limits, &mut decision, &mut turn);
-            rearm |= matches!(answer, Ok(true));
-            answers.push(answer.map(|_| ()));
+            answers.push(self.take(input, now, limits, &mut decision, &mut turn));
         }
         self.start_ready(now, limits, &mut decision, &mut turn);
-
-        if self.plan.is_some() || self.phase != Phase::Pending {
-            // The plan came, or is of no use any more.
-            turn.effects
-                .retain(|effect| !matches!(effect, Effect::MakePlan { .. }));
-        }
-        if let Some(at) = self.next_timer(now)
-            && (rearm || timer != Some(at))
-        {
-            turn.effects.push(Effect::SetTimer { at });
-        }
+        self.revise(timer, now, &mut turn);
         self.announce(&mut turn);
         (turn, answers)
     }
 
-    /// Decides and applies one input; whether the timer must be set anew.
+    /// Decides and applies one input.
     fn take(
         &mut self,
         input: Input,
@@ -75,18 +60,16 @@ impl Run {
         limits: &Limits,
         decision: &mut Decision,
         turn: &mut Turn,
-    ) -> Result<bool, Rejected> {
+    ) -> Result<(), Rejected> {
         let aside = self.prepare(&input)?;
         self.decide_into(input, now, limits, decision)?;
         if aside.plan.is_some() {
             self.attached = aside.plan;
         }
         self.slot |= aside.slot;
-        let question = |effect: &Effect| matches!(effect, Effect::MakePlan { .. });
-        self.asked |= decision.effects.iter().any(question);
         self.commit(decision, now, turn);
         self.settle(now, limits, decision, turn);
-        Ok(aside.rearm)
+        Ok(())
     }
 
     /// What of an input concerns the actor and not the state. A submitted plan that the caller did
@@ -99,14 +82,39 @@ impl Run {
             }
             Input::Planned(Ok(plan)) => aside.plan = Some(Arc::clone(plan)),
             Input::Start | Input::Retry => aside.slot = true,
-            Input::TimerFired | Input::Recovered => aside.rearm = true,
             Input::Submit(_)
             | Input::Planned(Err(_))
             | Input::StepReported { .. }
+            | Input::TimerFired
             | Input::Cancel
+            | Input::Recovered
             | Input::Poison(_) => {}
         }
         Ok(aside)
+    }
+
+    /// Takes out of the effects what the turn as a whole makes of no use: a question that is asked
+    /// twice or answered, a timer that is not the next one any more. The next one is set when it was
+    /// not before, or when an input found the one that was set gone.
+    fn revise(&self, before: Option<Timestamp>, now: Timestamp, turn: &mut Turn) {
+        let mut answered = self.plan.is_some() || self.phase != Phase::Pending;
+        let mut gone = false;
+        turn.effects.retain(|effect| match effect {
+            Effect::MakePlan { .. } => !std::mem::replace(&mut answered, true),
+            Effect::SetTimer { .. } => {
+                gone = true;
+                false
+            }
+            Effect::StartStep(_)
+            | Effect::AbortStep { .. }
+            | Effect::Publish { .. }
+            | Effect::Close => true,
+        });
+        if let Some(at) = self.next_timer(now)
+            && (gone || before != Some(at))
+        {
+            turn.effects.push(Effect::SetTimer { at });
+        }
     }
 
     /// The earliest timer that is not due yet; what is due only waits for a free place, and a report
@@ -142,22 +150,5 @@ fn compiled(submission: &Submission) -> Result<Option<Arc<Plan>>, Rejected> {
     match Plan::load(text) {
         Ok(plan) => Ok(Some(Arc::new(plan))),
         Err(findings) => Err(Rejected::Plan { findings }),
-    }
-}
-
-/// The effects that are owed for a run that was loaded from the store: the plan it waits for, its
-/// timer, or the end of its actor. A turn with [`Input::Recovered`], and [`Input::Start`] for a run
-/// that is pending, brings them as well; this is for a caller that only wants to know. What was
-/// running at the time is the business of [`Input::Recovered`] alone.
-pub fn resume(run: &Run) -> Vec<Effect> {
-    match run.phase {
-        Phase::Pending => run.plan_owed().into_iter().collect(),
-        Phase::Running | Phase::Failing | Phase::Cancelling => run
-            .wake_at()
-            .map(|at| Effect::SetTimer { at })
-            .into_iter()
-            .collect(),
-        Phase::Completed | Phase::Failed | Phase::Cancelled => vec![Effect::Close],
-        Phase::Empty => Vec::new(),
     }
 }

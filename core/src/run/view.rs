@@ -180,14 +180,24 @@ pub struct EventView<'a> {
 /// The event as users see it. `run` gives the ids of the steps, and may be ahead of the record;
 /// `round` is that of the record (see [`Rounds`]).
 pub fn event_view<'a>(run: &'a Run, record: &'a Record, round: Round) -> EventView<'a> {
+    event_view_with(run.id, run.plan.as_deref(), record, round)
+}
+
+/// As [`event_view`], for one who has the run's plan and no more of it.
+pub fn event_view_with<'a>(
+    run_id: RunId,
+    plan: Option<&'a Plan>,
+    record: &'a Record,
+    round: Round,
+) -> EventView<'a> {
     let step = record.event.step();
     EventView {
         seq: record.seq,
         at: record.at,
         r#type: record.event.name(),
-        run_id: run.id,
+        run_id,
         step: step
-            .and_then(|(step, _)| run.definition(step))
+            .and_then(|(step, _)| plan?.steps.get(step.position()))
             .map(|definition| &definition.id),
         attempt: step.map(|(_, attempt)| attempt),
         round,

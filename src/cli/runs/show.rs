@@ -1,36 +1,124 @@
 //! Runs and events as text for people.
 
-use crane_core::run::view::event_views;
-use crane_core::{Record, Run, StepStatus, Timestamp};
+mod events;
 
-use crate::cli::failure::Failure;
+use crane_core::{Run, RunId, RunStatus, StepStatus, Timestamp};
+use serde::Deserialize;
+
+use crate::client;
 use crate::output::{Table, duration, micros, one_line};
+
+pub(super) use events::{EventPrinter, events, seq};
 
 /// Longest goal, error or payload in a table, in characters.
 const CELL_CHARS: usize = 100;
+/// Steps that stand for a plan that says no goal.
+const GOAL_STEPS: usize = 5;
+
+/// What a list says about a run.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: RunId,
+    status: RunStatus,
+    /// Steps that are done, and steps in all.
+    steps: (usize, usize),
+    created_at: Timestamp,
+    completed_at: Option<Timestamp>,
+    goal: String,
+}
+
+impl Row {
+    /// What there is to say about a run of this process.
+    pub(super) fn of(run: &Run) -> Self {
+        let done = run
+            .steps
+            .iter()
+            .filter(|step| step.status == StepStatus::Completed);
+        Self {
+            id: run.id,
+            status: run.status(),
+            steps: (done.count(), run.steps.len()),
+            created_at: run.created_at,
+            completed_at: run.completed_at,
+            goal: goal(run),
+        }
+    }
+
+    /// The same about a run in a server's list.
+    pub(super) fn read(json: &str) -> serde_json::Result<Self> {
+        let run: Listed = serde_json::from_str(json)?;
+        let log = run.execution_log.iter();
+        let done = log.filter(|step| step.status == StepStatus::Completed.as_str());
+        let steps = (done.count(), run.plan.as_ref().map_or(0, |p| p.steps.len()));
+        let goal = run.prompt.or_else(|| run.plan.map(ListedPlan::goal));
+        Ok(Self {
+            id: run.run_id,
+            status: run.status,
+            steps,
+            created_at: run.created_at,
+            completed_at: run.completed_at,
+            goal: goal.unwrap_or_default(),
+        })
+    }
+}
+
+/// A run in a server's list, as far as a row needs it.
+#[derive(Deserialize)]
+struct Listed {
+    run_id: RunId,
+    #[serde(deserialize_with = "client::status")]
+    status: RunStatus,
+    prompt: Option<String>,
+    plan: Option<ListedPlan>,
+    #[serde(default)]
+    execution_log: Vec<ListedStep>,
+    created_at: Timestamp,
+    completed_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct ListedPlan {
+    final_goal: Option<String>,
+    steps: Vec<PlannedStep>,
+}
+
+#[derive(Deserialize)]
+struct PlannedStep {
+    id: String,
+}
+
+impl ListedPlan {
+    fn goal(self) -> String {
+        let steps = || names(self.steps.iter().map(|step| step.id.as_str()));
+        self.final_goal.unwrap_or_else(steps)
+    }
+}
+
+/// The first steps stand for a plan that says no goal.
+fn names<'a>(steps: impl Iterator<Item = &'a str>) -> String {
+    steps.take(GOAL_STEPS).collect::<Vec<_>>().join(", ")
+}
+
+#[derive(Deserialize)]
+struct ListedStep {
+    status: String,
+}
 
 /// Several runs, a line each.
-pub(super) fn list(runs: &[Run]) -> String {
+pub(super) fn list(rows: &[Row]) -> String {
     let mut table = Table::new(["RUN", "STATUS", "STEPS", "CREATED", "TOOK", "GOAL"]);
-    for run in runs {
+    for row in rows {
+        let (done, all) = row.steps;
         table.row([
-            run.id.to_string(),
-            run.status().as_str().to_owned(),
-            steps(run),
-            seconds(run.created_at),
-            took(run),
-            one_line(&goal(run), CELL_CHARS),
+            row.id.to_string(),
+            row.status.as_str().to_owned(),
+            format!("{done}/{all}"),
+            seconds(row.created_at),
+            took(row.created_at, row.completed_at),
+            one_line(&row.goal, CELL_CHARS),
         ]);
     }
     table.render()
-}
-
-fn steps(run: &Run) -> String {
-    let done = run
-        .steps
-        .iter()
-        .filter(|step| step.status == StepStatus::Completed);
-    format!("{}/{}", done.count(), run.steps.len())
 }
 
 /// Without the fraction: a list is for finding, `show` is for measuring.
@@ -42,9 +130,9 @@ fn seconds(at: Timestamp) -> String {
     }
 }
 
-fn took(run: &Run) -> String {
-    match run.completed_at {
-        Some(at) => duration(at.since(run.created_at)),
+fn took(created_at: Timestamp, completed_at: Option<Timestamp>) -> String {
+    match completed_at {
+        Some(at) => duration(at.since(created_at)),
         None => String::new(),
     }
 }
@@ -56,7 +144,11 @@ fn goal(run: &Run) -> String {
     let text = prompt
         .or_else(|| plan.and_then(|plan| plan.name.as_deref()))
         .or_else(|| plan.and_then(|plan| plan.final_goal.as_deref()));
-    text.unwrap_or_default().to_owned()
+    match (text, plan) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(plan)) => names(plan.steps.iter().map(|step| step.id.as_str())),
+        (None, None) => String::new(),
+    }
 }
 
 /// One run and its steps.
@@ -90,7 +182,7 @@ pub(super) fn run(run: &Run) -> String {
             .map(|at| at.to_string())
             .unwrap_or_default(),
     );
-    line("took", took(run));
+    line("took", took(run.created_at, run.completed_at));
     if run.round.0 > 1 {
         line("round", run.round.to_string());
     }
@@ -143,30 +235,4 @@ fn step_table(run: &Run) -> String {
         ]);
     }
     table.render()
-}
-
-/// The events of a run, a line each.
-pub(super) fn events(run: &Run, records: &[Record]) -> Result<String, Failure> {
-    let mut table = Table::new(["SEQ", "AT", "TYPE", "STEP", "ATTEMPT", "DATA"]);
-    for (record, view) in records.iter().zip(event_views(run, records)) {
-        let view = serde_json::to_value(&view).map_err(std::io::Error::from)?;
-        let text = |name: &str| match &view[name] {
-            serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let data = match text("data") {
-            empty if empty == "{}" => String::new(),
-            data => one_line(&data, CELL_CHARS),
-        };
-        table.row([
-            record.seq.to_string(),
-            record.at.to_string(),
-            record.event.name().to_owned(),
-            text("step"),
-            text("attempt"),
-            data,
-        ]);
-    }
-    Ok(table.render())
 }

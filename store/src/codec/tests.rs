@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crane_core::{Attempt, Json, StepIndex, Timestamp};
+use crane_core::{Attempt, Event, Json, StepIndex, Timestamp};
 use proptest::prelude::*;
 
 use super::*;

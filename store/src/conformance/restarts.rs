@@ -100,6 +100,28 @@ pub async fn writes_after_close_are_refused(open: &Open) {
     session.expect(&story).await;
 }
 
+/// A probe is answered when a write would be, changes nothing that can be read, and fails once the
+/// store does not write any more.
+pub async fn a_probe_goes_the_way_of_a_write_and_leaves_no_trace(open: &Open) {
+    let session = Session::start(open).await;
+    let mut story = Story::plain(1);
+    session.store.probe().await.expect("an empty store writes");
+    session.tell(&mut story).await;
+    let probes = [session.store.probe(), session.store.probe()];
+    session.tell(story.start().step("1")).await;
+    for probe in probes {
+        probe.await.expect("the store writes");
+    }
+    session.expect(&story).await;
+    let session = session.restart(open).await;
+    session.expect(&story).await;
+    let counts = session.store.counts().await.expect("runs are counted");
+    assert_eq!(counts.values().sum::<usize>(), 1);
+    session.store.close().await.expect("the store closes");
+    let late = session.store.probe().await;
+    assert!(matches!(late, Err(Error::Fatal(_))), "{late:?}");
+}
+
 /// Restore gives exactly the unfinished runs of the shards asked for, oldest first.
 pub async fn restore_gives_the_unfinished_runs_oldest_first(open: &Open) {
     let session = Session::start(open).await;

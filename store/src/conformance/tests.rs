@@ -34,6 +34,8 @@ enum Broken {
     Restore,
     /// Acks say yes to everything, closed or not.
     Close,
+    /// A probe is answered by whoever asks it.
+    Probe,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,14 @@ impl RunStore for BrokenStore {
         self.inner.refusing()
     }
 
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>> {
+        let probe = self.inner.probe();
+        match self.broken {
+            Broken::Probe => future::ready(Ok(())).boxed(),
+            _ => probe,
+        }
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.close()
     }
@@ -219,4 +229,9 @@ control!(
     a_store_that_writes_after_close_turns_the_suite_red,
     Close,
     writes_after_close_are_refused
+);
+control!(
+    a_store_that_answers_probes_by_itself_turns_the_suite_red,
+    Probe,
+    a_probe_goes_the_way_of_a_write_and_leaves_no_trace
 );

@@ -11,28 +11,25 @@
 //! what replaces it is durable. This thread owns sled and history. While free space is below the
 //! reserve, or the disk is full, it pauses: the journal has everything.
 
+mod cursor;
 mod history;
+mod rows;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crane_core::{RunId, Seq};
+use crane_core::RunId;
 use tokio::sync::oneshot;
 
-use super::export::{self, Export};
-use super::layout::{At, is_no_space};
-use super::live::{FROM_HISTORY, Live};
-use super::readers::assemble;
-use super::snapshots::{Batch, Cursor, Snapshots};
+use super::export::Export;
+use super::layout::is_no_space;
+use super::snapshots::{Cursor, Snapshots};
 use super::work::{PASSIVE_RUNS, Pile};
-use super::{Shared, lock, read};
+use super::{Shared, lock};
+use crate::Error;
 use crate::history::History;
-use crate::{Encoded, Error, Summary};
+use crate::metrics::Trouble;
 
-/// Snapshots written to sled at once.
-const BATCH_ROWS: usize = 512;
-/// Bytes of snapshots written to sled at once.
-const BATCH_BYTES: usize = 8 << 20;
 /// Numbers that steer the checkpointer; see [`super::Options`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
@@ -46,6 +43,17 @@ pub(crate) struct Settings {
     pub(crate) keep_segments: usize,
     /// Bytes of history after which retention looks again.
     pub(crate) retire_every: u64,
+}
+
+/// What the checkpointer takes over when a store is opened.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) history: History,
+    pub(crate) cursor: Cursor,
+    pub(crate) export: Option<Export>,
+    /// Runs whose snapshots are not needed any more.
+    pub(crate) outdated: Vec<RunId>,
 }
 
 /// State of the checkpointer's thread.
@@ -67,25 +75,17 @@ pub(crate) struct Checkpointer {
 
 impl Checkpointer {
     /// Owns sled and history from here on.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        settings: Settings,
-        snapshots: Snapshots,
-        history: History,
-        cursor: Cursor,
-        export: Option<Export>,
-        outdated: Vec<RunId>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, parts: Parts) -> Self {
         Self {
             shared,
-            settings,
-            snapshots: Some(snapshots),
-            history,
-            cursor,
-            export,
+            settings: parts.settings,
+            snapshots: Some(parts.snapshots),
+            history: parts.history,
+            cursor: parts.cursor,
+            export: parts.export,
             pile: Pile::default(),
             segments: BTreeMap::new(),
-            outdated: outdated.into_iter().collect(),
+            outdated: parts.outdated.into_iter().collect(),
             retired_at: None,
         }
     }
@@ -112,7 +112,7 @@ impl Checkpointer {
             match outcome {
                 Ok(does_pause) => paused = does_pause,
                 Err(error) if pausing => {
-                    crate::metrics::error("checkpoint_space");
+                    crate::metrics::error(Trouble::CheckpointSpace);
                     tracing::warn!(%error, "checkpoints wait for disk space");
                     if no_space {
                         self.reopen();
@@ -149,6 +149,8 @@ impl Checkpointer {
         }
         let is_short = self.shared.disk.refusing();
         if let Some(error) = is_short {
+            // The journal goes on growing.
+            self.measure();
             // What was asked for explicitly is tried all the same: it may be what frees space.
             return if everything { Err(error) } else { Ok(true) };
         }
@@ -178,240 +180,20 @@ impl Checkpointer {
         Ok(false)
     }
 
-    fn assemble(&self, run: RunId, live: Live) -> Result<(Summary, Encoded), Error> {
-        let snapshot = match live.base {
-            Seq(0) => None,
-            Seq(_) => self.sled()?.get(run)?,
-        };
-        assemble(live, snapshot).ok_or_else(|| Error::Corrupt {
-            file: self.shared.snapshots_dir.display().to_string(),
-            offset: 0,
-            detail: format!("the snapshot of run {run} is missing"),
-        })
-    }
-
-    /// Makes the journal before segment `target`, whose first record is `lsn`, unnecessary. With
-    /// `everything`, writes what the segments behind it hold as well.
-    fn checkpoint(&mut self, target: u32, lsn: u64, everything: bool) -> Result<(), Error> {
-        let begun = self.shared.now();
-        // A tool write below this number is applied, so the journal is known to reach it.
-        let reaches = lock(&self.shared.tools).lsn;
-        let mut runs = std::mem::take(&mut self.pile.passive);
-        let bound = if everything { u32::MAX } else { target };
-        let due = |oldest: u32| oldest < bound;
-        for run in self.segments.range(..bound).flat_map(|(_, runs)| runs) {
-            if self.shared.live.oldest(*run).is_some_and(due) {
-                runs.push(*run);
-            }
-        }
-        self.snapshot(runs)?;
-        self.segments = match everything {
-            // What is still needed was noted again, under its segment, by the snapshots.
-            true => std::mem::take(&mut self.segments)
-                .into_iter()
-                .map(|(segment, runs)| (segment, self.still_needed(segment, runs)))
-                .filter(|(_, runs)| !runs.is_empty())
-                .collect(),
-            false => self.segments.split_off(&target),
-        };
-        self.advance(Cursor {
-            segment: target,
-            lsn,
-            reaches,
-            epoch: self.shared.epoch,
-        })?;
-        self.export()?;
-        self.recycle()?;
-        let took = self.shared.now().since(begun);
-        self.shared.metrics.checkpoint_seconds.record(took);
-        Ok(())
-    }
-
-    fn still_needed(&self, segment: u32, mut runs: Vec<RunId>) -> Vec<RunId> {
-        runs.retain(|run| self.shared.live.oldest(*run) == Some(segment));
-        runs
-    }
-
-    /// Makes snapshots of `runs`, of changed tool data, and removes outdated snapshots; durable on
-    /// return.
-    fn snapshot(&mut self, mut runs: Vec<RunId>) -> Result<(), Error> {
-        // An outdated snapshot may go only when the history record that outdates it is durable.
-        self.sync_history()?;
-        let mut seen = HashSet::with_capacity(runs.len());
-        runs.retain(|run| seen.insert(*run));
-        let (dirty, tools_lsn) = {
-            let mut tools = lock(&self.shared.tools);
-            (tools.data.take_dirty(), tools.lsn)
-        };
-        if runs.is_empty() && dirty.is_empty() && self.outdated.is_empty() {
-            return Ok(());
-        }
-        let written = self.write_rows(&runs, &dirty, tools_lsn);
-        let written = match written {
-            Ok(written) => written,
-            Err(error) => {
-                let keys = dirty.iter().map(|(key, _)| key.as_slice());
-                lock(&self.shared.tools).data.mark_dirty(keys);
-                self.pile.passive.extend(runs);
-                return Err(error);
-            }
-        };
-        self.outdated.clear();
-        for (run, seq) in written {
-            if let Some(oldest) = self.shared.live.snapshotted(run, seq) {
-                self.segments.entry(oldest).or_default().push(run);
-            }
-        }
-        Ok(())
-    }
-
-    fn write_rows(
-        &self,
-        runs: &[RunId],
-        dirty: &[(Vec<u8>, Option<Vec<u8>>)],
-        tools_lsn: u64,
-    ) -> Result<Vec<(RunId, Seq)>, Error> {
-        let shared = Arc::clone(&self.shared);
-        let hit = |point| {
-            shared
-                .faults
-                .pass(point)
-                .at("cannot write", &shared.snapshots_dir)
-        };
-        let mut written = Vec::with_capacity(runs.len());
-        let mut batch = Batch::default();
-        for run in runs {
-            let Some(live) = shared.live.get(*run).filter(|live| !live.chunks.is_empty()) else {
-                continue;
-            };
-            if is_merely_thawed(&live) {
-                shared.live.remove_ended(*run, live.summary.seq);
-                continue;
-            }
-            // Also one that has ended since the pile was taken: the cursor may pass it.
-            let (summary, events) = self.assemble(*run, live)?;
-            let labels = read(&shared.catalog).labels(*run);
-            batch.put_run(
-                *run,
-                &summary,
-                &labels,
-                events.count,
-                [events.bytes.as_slice()],
-            );
-            written.push((*run, summary.seq));
-            if batch.count >= BATCH_ROWS || batch.bytes >= BATCH_BYTES {
-                hit("checkpoint.rows")?;
-                self.apply(&mut batch)?;
-            }
-        }
-        let fresh: HashSet<RunId> = written.iter().map(|(run, _)| *run).collect();
-        for run in self.outdated.difference(&fresh) {
-            batch.remove_run(*run);
-        }
-        hit("checkpoint.rows")?;
-        self.apply(&mut batch)?;
-        // One batch, so that rows and the number up to which they are complete go together.
-        for (key, value) in dirty {
-            batch.tool(key, value.as_deref());
-        }
-        batch.tools_lsn(tools_lsn);
-        self.apply(&mut batch)?;
-        hit("checkpoint.flush")?;
-        self.sled()?.flush()?;
-        hit("checkpoint.flushed")?;
-        Ok(written)
-    }
-
-    fn apply(&self, batch: &mut Batch) -> Result<(), Error> {
-        let batch = std::mem::take(batch);
-        if batch.count == 0 {
-            return Ok(());
-        }
-        let bytes = batch.bytes as u64;
-        self.shared.metrics.snapshot_bytes.increment(bytes);
-        self.sled()?.apply(batch)
-    }
-
-    /// Moves the cursor, in a flush of its own: it must not become durable before what it relies on.
-    fn advance(&mut self, cursor: Cursor) -> Result<(), Error> {
-        let dir = &self.shared.snapshots_dir;
-        let hit = |point| self.shared.faults.pass(point).at("cannot write", dir);
-        hit("checkpoint.cursor")?;
-        self.sled()?.set_cursor(cursor)?;
-        hit("checkpoint.cursor_flush")?;
-        self.sled()?.flush()?;
-        hit("checkpoint.cursor_flushed")?;
-        self.cursor = cursor;
-        Ok(())
-    }
-
-    /// Exports when the journal that a rebuild would have to read has grown long.
-    fn export(&mut self) -> Result<(), Error> {
-        let from = self
-            .export
-            .as_ref()
-            .map_or(0, |export| export.cursor.segment);
-        let (_, since) = self.shared.segments.bytes(from);
-        let (_, behind) = self.shared.segments.bytes(self.cursor.segment);
-        if since.saturating_sub(behind) < self.settings.export_bytes {
-            return Ok(());
-        }
-        let dir = &self.shared.export_dir;
-        let export = export::write(dir, self.cursor, self.sled()?, &self.shared.faults)?;
-        tracing::info!(path = %export.path.display(), bytes = export.bytes, "exported the snapshots");
-        self.export = Some(export);
-        Ok(())
-    }
-
-    fn recycle(&mut self) -> Result<(), Error> {
-        let Some(export) = &self.export else {
-            return Ok(());
-        };
-        let first_needed = export.cursor.segment.min(self.cursor.segment);
-        self.shared
-            .segments
-            .recycle(first_needed, self.settings.keep_segments)
-    }
-
-    fn sled(&self) -> Result<&Snapshots, Error> {
-        self.snapshots.as_ref().ok_or_else(|| Error::Io {
-            context: format!("cannot open {}", self.shared.snapshots_dir.display()),
-            source: Arc::new(std::io::ErrorKind::StorageFull.into()),
-        })
-    }
-
-    /// After a write to sled has failed for want of space, sled refuses everything: open it anew.
-    /// What had not been flushed is written again by the next checkpoint.
-    fn reopen(&mut self) {
-        let mut readers = lock(&self.shared.snapshots);
-        *readers = None;
-        self.snapshots = None;
-        match Snapshots::open(&self.shared.snapshots_dir) {
-            Ok(snapshots) => {
-                *readers = Some(snapshots.clone());
-                self.snapshots = Some(snapshots);
-            }
-            Err(error) => tracing::warn!(%error, "sled does not open yet; trying again later"),
-        }
-    }
-
     fn measure(&self) {
         let metrics = &self.shared.metrics;
         // Gauges are floating point; sizes on disk are far below 2^53.
         let set = |gauge: &metrics::Gauge, bytes: u64| gauge.set(bytes as f64);
         set(&metrics.storage_journal, self.shared.segments.bytes(0).0);
         set(&metrics.storage_history, self.history.bytes());
+        let oldest = self.history.oldest().map_or(0, |at| at.0);
+        metrics.history_oldest.set(oldest as f64 / 1e6);
         if let Some(snapshots) = &self.snapshots {
             set(&metrics.storage_snapshots, snapshots.bytes());
         }
         let export = self.export.as_ref().map_or(0, |export| export.bytes);
         set(&metrics.storage_export, export);
     }
-}
-
-/// Whether the run was brought back from history for an append that did not come.
-fn is_merely_thawed(live: &Live) -> bool {
-    live.oldest() == Some(FROM_HISTORY) && live.chunks.len() == 1
 }
 
 fn answer(request: oneshot::Sender<Result<(), Error>>, outcome: &Result<bool, Error>) {

@@ -18,6 +18,8 @@
 
 use crane_core::Seq;
 
+use crate::codec::u32_of;
+
 /// Bytes of a frame before its records.
 pub(crate) const HEADER: usize = 26;
 /// First bytes of a frame; invalid in UTF-8.
@@ -89,7 +91,7 @@ impl Builder {
     /// Fills in the header; the result is what goes to disk.
     pub(crate) fn finish(&mut self, lsn: u64, segment: u32) -> &[u8] {
         // A single write is bounded far below 4 GiB by the limits of runs and tools.
-        let length = u32::try_from(self.bytes.len() - HEADER).unwrap_or(u32::MAX);
+        let length = u32_of(self.bytes.len() - HEADER);
         self.bytes[..2].copy_from_slice(&MAGIC);
         self.bytes[2] = VERSION;
         self.bytes[3] = BATCH;
@@ -252,7 +254,7 @@ pub(crate) fn put_block(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     write(out);
-    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    let length = u32_of(out.len() - start - 4);
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 

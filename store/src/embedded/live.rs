@@ -58,6 +58,33 @@ impl Live {
     }
 }
 
+/// As [`LiveTable::push`], on runs that no thread shares yet.
+pub(crate) fn push(
+    runs: &mut RunMap<Live>,
+    run: RunId,
+    summary: Summary,
+    chunk: Arc<Chunk>,
+) -> bool {
+    match runs.get_mut(&run) {
+        Some(live) => {
+            live.summary = summary;
+            live.chunks.push(chunk);
+            live.held = false;
+            live.chunks.len() == 1
+        }
+        None => {
+            let live = Live {
+                summary,
+                base: Seq(0),
+                chunks: vec![chunk],
+                held: false,
+            };
+            runs.insert(run, live);
+            true
+        }
+    }
+}
+
 /// Run ids are random or hashes already: mixing half of one is enough.
 #[derive(Default)]
 pub(crate) struct RunIdHasher(u64);
@@ -136,24 +163,7 @@ impl LiveTable {
 
     /// Adds durable events; returns whether the run needs a segment from now on and did not before.
     pub(crate) fn push(&self, run: RunId, summary: Summary, chunk: Arc<Chunk>) -> bool {
-        self.with(run, |runs| match runs.get_mut(&run) {
-            Some(live) => {
-                live.summary = summary;
-                live.chunks.push(chunk);
-                live.held = false;
-                live.chunks.len() == 1
-            }
-            None => {
-                let live = Live {
-                    summary,
-                    base: Seq(0),
-                    chunks: vec![chunk],
-                    held: false,
-                };
-                runs.insert(run, live);
-                true
-            }
-        })
+        self.with(run, |runs| push(runs, run, summary, chunk))
     }
 
     /// Takes in a run that was in history; keeps what is here if it is here already.

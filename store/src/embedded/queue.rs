@@ -47,6 +47,8 @@ pub(crate) enum Task {
     Write(Write),
     /// Retention has removed these runs.
     Retired(Vec<RunId>),
+    /// Nothing: somebody asks whether a write would become durable.
+    Probe,
 }
 
 /// A write and who waits for it.
@@ -61,7 +63,7 @@ impl Job {
     fn is_eager(&self) -> bool {
         match &self.task {
             Task::Write(Write::Append(append)) => append.eager,
-            Task::Write(Write::Tool(_)) | Task::Retired(_) => true,
+            Task::Write(Write::Tool(_)) | Task::Retired(_) | Task::Probe => true,
         }
     }
 }

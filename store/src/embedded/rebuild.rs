@@ -15,6 +15,7 @@ use super::scan::free_name;
 use super::snapshots::{Contents, Cursor, Snapshots};
 use super::{Options, segments};
 use crate::Error;
+use crate::metrics::Trouble;
 
 /// What was found in sled.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(crate) fn load(layout: &Layout, options: &Options, has_journal: bool) -> Res
         Err(error) => error.to_string(),
     };
     let aside = move_aside(layout, options)?;
-    crate::metrics::error("snapshots_rebuilt");
+    crate::metrics::error(Trouble::SnapshotsRebuilt);
     tracing::error!(reason, aside = %aside.display(), export = ?export.as_ref().map(|e| &e.path),
         "the snapshots are lost; they are rebuilt from the last export and the journal");
     build(layout, options, export)
@@ -68,6 +69,10 @@ fn is_damage(error: &Error) -> bool {
         | Error::Conflict { .. }
         | Error::DiskReserve { .. }
         | Error::InUse { .. }
+        | Error::Unavailable(_)
+        | Error::Database { .. }
+        | Error::Unsuitable(_)
+        | Error::LeaseLost { .. }
         | Error::Fatal(_) => false,
     }
 }
@@ -115,7 +120,7 @@ fn build(layout: &Layout, options: &Options, export: Option<Export>) -> Result<L
         match export::rebuild(&export.path, &snapshots, &options.faults) {
             Ok(()) => {}
             Err(error @ Error::Corrupt { .. }) if options.accept_corruption => {
-                crate::metrics::error("corruption_accepted");
+                crate::metrics::error(Trouble::CorruptionAccepted);
                 tracing::error!(%error, "the export is damaged; its runs are dropped, as was asked for");
             }
             Err(error) => return Err(error),

@@ -20,7 +20,7 @@ use crane_core::{Epoch, RunId, Seq};
 
 use super::frame::Frame;
 use super::layout::{At, Layout};
-use super::live::{Chunk, Live, RunMap};
+use super::live::{self, Chunk, Live, RunMap};
 use super::readers::thawed;
 use super::record::{self, Image, Record, Retired};
 use super::scan::{self, Found};
@@ -29,6 +29,7 @@ use super::snapshots::{Contents, Cursor, Snapshots};
 use super::{Options, export, rebuild};
 use crate::catalog::Catalog;
 use crate::history::{History, HistoryReader};
+use crate::metrics::Trouble;
 use crate::tool_data::ToolData;
 use crate::{Encoded, Error, codec};
 
@@ -81,7 +82,7 @@ pub(crate) fn recover(layout: &Layout, options: &Options) -> Result<Recovered, E
                 return Err(damage.into_error(&journal));
             }
             let aside = scan::cut(&journal, &ids, &damage)?;
-            crate::metrics::error("corruption_accepted");
+            crate::metrics::error(Trouble::CorruptionAccepted);
             tracing::error!(
                 segment = damage.segment,
                 offset = damage.offset,
@@ -335,21 +336,7 @@ impl Replay {
                 bytes: image.events.to_vec(),
             },
         });
-        match self.live.get_mut(&run) {
-            Some(live) => {
-                live.summary = summary;
-                live.chunks.push(chunk);
-            }
-            None => {
-                let live = Live {
-                    summary,
-                    base: Seq(0),
-                    chunks: vec![chunk],
-                    held: false,
-                };
-                self.live.insert(run, live);
-            }
-        }
+        live::push(&mut self.live, run, summary, chunk);
         Ok(())
     }
 
@@ -373,7 +360,7 @@ impl Replay {
                     detail,
                 });
             }
-            crate::metrics::error("corruption_accepted");
+            crate::metrics::error(Trouble::CorruptionAccepted);
             tracing::error!(%run, detail, "what follows in this run is dropped, as was asked for");
         }
         Ok(())

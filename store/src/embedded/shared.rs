@@ -19,7 +19,7 @@ use crate::Error;
 use crate::catalog::Catalog;
 use crate::faults::Faults;
 use crate::history::HistoryReader;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Trouble};
 use crate::tool_data::ToolData;
 
 /// Where a store is in its life.
@@ -97,7 +97,7 @@ impl Shared {
             is_open
         });
         if first {
-            crate::metrics::error("fatal");
+            crate::metrics::error(Trouble::Fatal);
             if self.faults.crashed() {
                 tracing::debug!(reason, "the store was made to die");
             } else {

@@ -28,7 +28,7 @@ use crate::{Error, Summary};
 
 /// Rows of one leaf, which sled reads and writes as one piece; part of the stored layout.
 ///
-/// By `throughput_by_leaf_fanout` (rows/s filled | overwritten, two shared cores) 64, 128 and 1024
+/// By `benches/leaf_fanout.rs` (rows/s filled | overwritten, two shared cores) 64, 128 and 1024
 /// gave 182k | 13.0k, 182k | 13.3k and 194k | 16.3k for rows of 1.2 KB, and 4.7k | 1.10k,
 /// 4.4k | 1.13k and 4.0k | 0.99k for rows of 60 KB: little between them. 128 keeps a leaf of 60 KB
 /// rows at 8 MB, where 1024 would make 61 MB.

@@ -9,8 +9,8 @@ mod crashes;
 mod damage;
 mod golden;
 mod kit;
+mod probing;
 mod space;
-mod throughput;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,6 +23,7 @@ use super::live::{Chunk, RunMap};
 use super::queue::{Job, Task, Waiter};
 use super::readers::Request;
 use super::{Shared, lock, read, record, write};
+use crate::metrics::Trouble;
 use crate::{Append, Error, ToolWrite, Write};
 
 /// How long to wait for space before trying again.
@@ -51,6 +52,8 @@ pub(crate) struct Writer {
     accepted: Vec<Job>,
     /// Where runs with events in the frame will be.
     tentative: RunMap<Seq>,
+    /// Who asks whether a write would become durable; a frame answers that as well.
+    probes: Vec<Waiter>,
     /// Told after the frame is durable.
     answers: Vec<(Waiter, Result<(), Error>)>,
     /// Reused between batches: runs that ended, and that began to need the segment.
@@ -69,6 +72,7 @@ impl Writer {
             frame: Builder::default(),
             accepted: Vec::new(),
             tentative: RunMap::default(),
+            probes: Vec::new(),
             answers: Vec::new(),
             ended: Vec::new(),
             dirtied: Vec::new(),
@@ -98,6 +102,10 @@ impl Writer {
                 Task::Write(Write::Append(append)) => self.judge_append(append),
                 Task::Write(Write::Tool(write)) => self.judge_tool(write),
                 Task::Retired(_) => Verdict::Accept,
+                Task::Probe => {
+                    self.probes.push(job.waiter);
+                    return Ok(());
+                }
             };
             match verdict {
                 Verdict::CommitFirst => self.commit()?,
@@ -209,6 +217,8 @@ impl Writer {
                 self.frame.record(|out| record::put_tool(out, write));
             }
             Task::Retired(runs) => self.frame.record(|out| record::put_retired(out, runs)),
+            // Answered without a record.
+            Task::Probe => return,
         }
         self.accepted.push(job);
     }
@@ -230,19 +240,35 @@ impl Writer {
                     refused.insert(append.run, append.expected);
                     job.waiter.tell(Err(error.clone()));
                 }
-                Task::Write(_) | Task::Retired(_) => self.put(job),
+                Task::Write(_) | Task::Retired(_) | Task::Probe => self.put(job),
             }
         }
     }
 
     /// Makes what was accepted durable and visible, and tells everybody who can be told.
     fn commit(&mut self) -> Result<(), Error> {
+        let lsn = self.journal.lsn();
         if !self.frame.is_empty() {
             self.write()?;
             self.publish()?;
         }
+        if !self.probes.is_empty() {
+            self.answer_probes(self.journal.lsn() > lsn)?;
+        }
         for (waiter, answer) in self.answers.drain(..) {
             waiter.tell(answer);
+        }
+        Ok(())
+    }
+
+    fn answer_probes(&mut self, synced: bool) -> Result<(), Error> {
+        let outcome = if synced { Ok(()) } else { self.journal.probe() };
+        match &outcome {
+            Err(error) if !is_no_space(error) => return outcome,
+            Ok(()) | Err(_) => {}
+        }
+        for waiter in self.probes.drain(..) {
+            waiter.tell(outcome.clone());
         }
         Ok(())
     }
@@ -253,7 +279,7 @@ impl Writer {
             match self.journal.commit(&mut self.frame) {
                 Ok(()) => break,
                 Err(error) if is_no_space(&error) => {
-                    crate::metrics::error("journal_space");
+                    crate::metrics::error(Trouble::JournalSpace);
                     self.shared.disk.set_full(true);
                     self.refuse_new_runs();
                     if self.frame.is_empty() {
@@ -309,7 +335,7 @@ impl Writer {
                         }
                     }
                     Task::Write(Write::Tool(write)) => tool_writes.push(write),
-                    Task::Retired(_) => {}
+                    Task::Retired(_) | Task::Probe => {}
                 }
             }
         }

@@ -12,6 +12,7 @@
 use std::num::NonZeroU32;
 
 use super::Place;
+use crate::codec::u32_of;
 
 /// Bytes before the body.
 pub(super) const HEADER: usize = 16;
@@ -85,7 +86,7 @@ pub(super) fn put(
     body(out);
     let frame = &mut out[start..];
     // Larger bodies were refused before.
-    let length = u32::try_from(frame.len() - HEADER).unwrap_or(u32::MAX);
+    let length = u32_of(frame.len() - HEADER);
     frame[4..8].copy_from_slice(&length.to_le_bytes());
     let crc = checksum(frame, place);
     frame[8..12].copy_from_slice(&crc.to_le_bytes());

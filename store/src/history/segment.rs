@@ -13,18 +13,16 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::num::NonZeroU32;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crane_core::Timestamp;
 
-use super::frame::{self, Flaw, HEADER, Kind};
+use super::active::Active;
+use super::frame::{self, Flaw, Kind};
+use super::index::{entries, put_entry, read_index, read_trailer};
 use super::{HistoryEntry, Place, io_error};
-use crate::codec::{self, FinishedHead};
+use crate::codec::u32_of;
 use crate::{Error, Summary};
-
-/// Bytes of a trailer.
-const TRAILER: usize = HEADER + 4;
 
 /// What is known of a segment without reading it.
 #[derive(Clone, Copy, Debug)]
@@ -53,21 +51,6 @@ impl Info {
         self.oldest = self.oldest.min(ended);
         self.newest = self.newest.max(ended);
     }
-}
-
-/// A segment that is being written.
-#[derive(Debug)]
-pub(super) struct Active {
-    pub(super) file: File,
-    pub(super) info: Info,
-    /// Where the next frame goes.
-    pub(super) end: u32,
-    /// How much of it is known to be on disk.
-    pub(super) durable: u32,
-    /// Whether runs were appended since the last sync.
-    pub(super) dirty: bool,
-    /// Body of the index so far.
-    pub(super) index: Vec<u8>,
 }
 
 /// How a segment was found.
@@ -134,23 +117,9 @@ pub(super) fn open(
         }
     }
     tracing::warn!(file = %path.display(), "the index of a history segment was damaged and is rebuilt");
-    let mut active = Active {
-        file,
-        info: Info::new(id),
-        end: scan.end,
-        durable: scan.end,
-        dirty: false,
-        index: scan.index,
-    };
+    let mut active = Active::found(file, scan);
     report(&active.index, &mut active.info, on_entry)?;
-    let mut buffer = Vec::new();
-    active.info.bytes = put_index(&active, &mut buffer);
-    active
-        .file
-        .write_all_at(&buffer, u64::from(active.end))
-        .and_then(|()| active.file.set_len(active.info.bytes))
-        .and_then(|()| active.file.sync_all())
-        .map_err(io_error("rebuilding the index of", &path))?;
+    active.add_index(io_error("rebuilding the index of", &path), |_| Ok(()))?;
     Ok(Opened::Sealed(active.info))
 }
 
@@ -175,104 +144,10 @@ fn cut(
     }
     // What was read may still be in the system's cache alone.
     file.sync_all().map_err(io_error("syncing", path))?;
-    let mut active = Active {
-        file,
-        info: Info::new(id),
-        end: scan.end,
-        durable: scan.end,
-        dirty: false,
-        index: scan.index,
-    };
+    let mut active = Active::found(file, scan);
     active.info.bytes = u64::from(active.end);
     report(&active.index, &mut active.info, on_entry)?;
     Ok(active)
-}
-
-/// Appends index and trailer of `active` to `buffer`; returns the size of the sealed file.
-pub(super) fn put_index(active: &Active, buffer: &mut Vec<u8>) -> u64 {
-    let start = buffer.len();
-    let place = |buffer: &Vec<u8>| Place {
-        segment: active.info.id,
-        // Bounded by the largest segment, record and index together.
-        offset: active.end.saturating_add(u32_of(buffer.len() - start)),
-    };
-    let at = place(buffer);
-    frame::put(buffer, at, Kind::Index, active.durable, |out| {
-        out.extend_from_slice(&active.index);
-    });
-    let at = place(buffer);
-    frame::put(buffer, at, Kind::Trailer, active.durable, |out| {
-        out.extend_from_slice(&active.end.to_le_bytes());
-    });
-    u64::from(active.end) + (buffer.len() - start) as u64
-}
-
-/// Appends the entry of a run to the body of an index.
-pub(super) fn put_entry(index: &mut Vec<u8>, offset: u32, head: &[u8]) {
-    index.extend_from_slice(&offset.to_le_bytes());
-    index.extend_from_slice(&u32_of(head.len()).to_le_bytes());
-    index.extend_from_slice(head);
-}
-
-/// The body of the index, when trailer and index are sound.
-pub(super) fn read_index(
-    file: &File,
-    path: &Path,
-    id: NonZeroU32,
-) -> Result<Option<Vec<u8>>, Error> {
-    let size = file_size(file, path)?;
-    let Some(at) = usize::try_from(size)
-        .ok()
-        .and_then(|size| size.checked_sub(TRAILER))
-    else {
-        return Ok(None);
-    };
-    let mut trailer = [0; TRAILER];
-    file.read_exact_at(&mut trailer, at as u64)
-        .map_err(io_error("reading", path))?;
-    let Some(offset) = trailer_at(&trailer, id, at) else {
-        return Ok(None);
-    };
-    let Some(length) = at
-        .checked_sub(offset as usize)
-        .filter(|length| *length >= HEADER)
-    else {
-        return Ok(None);
-    };
-    let mut index = vec![0; length];
-    file.read_exact_at(&mut index, u64::from(offset))
-        .map_err(io_error("reading", path))?;
-    let sound = frame::check(
-        &index,
-        Place {
-            segment: id,
-            offset,
-        },
-    )
-    .is_ok_and(|frame| frame.kind == Kind::Index && frame.size() == length);
-    Ok(sound.then(|| {
-        index.drain(..HEADER);
-        index
-    }))
-}
-
-/// The runs of the body of an index, in order.
-pub(super) fn entries(
-    index: &[u8],
-    id: NonZeroU32,
-) -> impl Iterator<Item = Result<(Place, FinishedHead), Error>> {
-    let mut rest = index;
-    std::iter::from_fn(move || {
-        let (prefix, behind) = rest.split_first_chunk::<8>()?;
-        let length = frame::read_u32(&prefix[4..]) as usize;
-        let (head, behind) = behind.split_at_checked(length)?;
-        rest = behind;
-        let place = Place {
-            segment: id,
-            offset: frame::read_u32(&prefix[..4]),
-        };
-        Some(codec::decode_finished(head).map(|head| (place, head)))
-    })
 }
 
 /// A run's frame taken apart: its head and its events.
@@ -283,7 +158,7 @@ pub(super) fn split_run(body: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What a pass over the frames of a segment found.
 pub(super) struct Scan {
-    id: NonZeroU32,
+    pub(super) id: NonZeroU32,
     /// Body of an index of the runs met.
     pub(super) index: Vec<u8>,
     /// Where the first frame begins that is no run or mark, or is bad.
@@ -376,27 +251,9 @@ fn report(
     Ok(())
 }
 
-/// Where the index begins, if `bytes` end in a sound trailer.
-fn read_trailer(bytes: &[u8], id: NonZeroU32) -> Option<u32> {
-    let at = bytes.len().checked_sub(TRAILER)?;
-    trailer_at(&bytes[at..], id, at)
-}
-
-fn trailer_at(bytes: &[u8], id: NonZeroU32, at: usize) -> Option<u32> {
-    let place = Place {
-        segment: id,
-        offset: u32::try_from(at).ok()?,
-    };
-    let frame = frame::check(bytes, place).ok()?;
-    (frame.kind == Kind::Trailer && frame.body.len() == 4).then(|| frame::read_u32(frame.body))
-}
-
-fn file_size(file: &File, path: &Path) -> Result<u64, Error> {
+/// Bytes of a file.
+pub(super) fn file_size(file: &File, path: &Path) -> Result<u64, Error> {
     file.metadata()
         .map(|metadata| metadata.len())
         .map_err(io_error("measuring", path))
-}
-
-fn u32_of(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

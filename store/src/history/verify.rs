@@ -7,6 +7,7 @@ use std::path::Path;
 use super::frame::{self, Flaw, Kind};
 use super::{FinishedRun, Place, io_error, reader, segment};
 use crate::Error;
+use crate::codec::u32_of;
 
 /// Something that is wrong with a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ fn verify_segment(
     }
     Err(segment::corrupt(
         path,
-        u32::try_from(at).unwrap_or(u32::MAX),
+        u32_of(at),
         "the file ends without an index",
     ))
 }

@@ -163,6 +163,7 @@ fn events() -> Vec<(String, Event)> {
         K::OutcomeUnknown,
         K::Expression,
         K::Limit,
+        K::Interrupted,
     ] {
         let event = Event::StepFailed {
             step: StepIndex(0),

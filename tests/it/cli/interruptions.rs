@@ -86,19 +86,36 @@ fn a_run_whose_last_step_ends_after_ctrl_c_is_reported_as_what_it_is() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_at_once_and_loses_nothing() {
+fn a_second_ctrl_c_ends_at_once_and_however_often_does_no_harm_to_the_run() {
     let (home, server) = (Home::new(), Server::start());
     let plan = held_plan(&home, &server);
-    let mut running = home.start(&format!("run {plan}"));
-    let _never_answered = server.request();
-    running.signal(Signal::INT);
-    running.wait_for("interrupted");
-    running.signal(Signal::TERM);
-    assert_eq!(running.end().code, Some(130));
+    let mut line = format!("run {plan}");
+    // More often than a run may crash.
+    for _ in 0..4 {
+        let mut running = home.start(&line);
+        let _never_answered = server.request();
+        running.signal(Signal::INT);
+        running.wait_for("interrupted");
+        running.signal(Signal::TERM);
+        assert_eq!(running.end().code, Some(130));
+        "run --resume".clone_into(&mut line);
+    }
+    let id = home.crane("runs list -o ids").stdout.trim().to_owned();
+    assert_eq!(kinds_of_failure(&home, &id), ["interrupted"; 4]);
 
     let resumed = home.start("run --resume");
     answer(server.request());
     assert_eq!(resumed.end().code, Some(0));
+}
+
+/// Why the attempts failed that were repeated.
+fn kinds_of_failure(home: &Home, id: &str) -> Vec<String> {
+    let events = home.json(&format!("runs events {id} -o json"));
+    let events = events.as_array().unwrap().iter();
+    events
+        .filter(|event| event["type"] == "step_attempt_failed")
+        .map(|event| event["data"]["error"]["kind"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]

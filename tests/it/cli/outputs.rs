@@ -223,6 +223,9 @@ fn the_bench_prints_the_figures_of_the_contract() {
         "p50_ms",
         "p99_ms",
         "p999_ms",
+        // Beside the contract's: what explains the figures.
+        "fdatasync_us",
+        "rss_bytes",
     ]);
     let one = home.json("bench --shape chain:3 --concurrency 4 --runs 20 -o json");
     assert_eq!(keys(&one), expected);

@@ -57,6 +57,10 @@ impl Planner for RulesPlanner {
     fn is_local(&self) -> bool {
         true
     }
+
+    fn kind(&self) -> &'static str {
+        "rules"
+    }
 }
 
 /// The plan of a prompt: steps `step_1`, `step_2` ..., in the order of the prompt.

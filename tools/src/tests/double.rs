@@ -124,6 +124,10 @@ impl RunStore for Double {
         self.store.refusing()
     }
 
+    fn probe(&self) -> BoxFuture<'static, Result<(), Error>> {
+        self.store.probe()
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.store.close()
     }

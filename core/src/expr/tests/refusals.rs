@@ -1,5 +1,6 @@
 //! Expressions that are refused when they are compiled, and errors that say what is wrong.
 
+use super::super::expression::Expression;
 use super::*;
 
 #[test]
@@ -90,6 +91,24 @@ fn syntax_errors_are_refused_with_the_expression() {
     );
     let longest = format!("${{'{}'}}", "x".repeat(510));
     gives(json!(longest), json!("x".repeat(510)));
+}
+
+#[test]
+fn what_the_engine_stops_reading_at_is_refused() {
+    for source in [
+        "'''",
+        "'a' ? input.x",
+        "input.text == 'a' $",
+        "'a' 1__",
+        "'a' 'b' \\",
+        "\"a\" '",
+        "input.list[0] == 'a' 'b' §",
+    ] {
+        let problems = Expression::compile(source, &Ids).unwrap_err();
+        assert!(problems[0].contains("is not an expression"), "{problems:?}");
+    }
+    gives(json!("${'a' 'b'}"), json!("ab"));
+    gives(json!("${('a', \"b\")[1] ~ 'c'}"), json!("bc"));
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn a_doubled_dollar_reaches_the_schema_as_the_text_it_is() {
 
 #[test]
 fn the_schema_has_every_field_that_the_parser_knows() {
-    let schema = schema();
+    let schema = schema(&Limits::default());
     let keys = |object: &Value| -> Vec<String> {
         let mut keys: Vec<_> = object["properties"]
             .as_object()

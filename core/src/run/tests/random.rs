@@ -92,7 +92,7 @@ fn plan_of(shapes: &[Shape]) -> Value {
 
 fn outcome(number: u8) -> Outcome {
     use ErrorKind::{InvalidInput, Panic, Permanent, Timeout, Transient, Unavailable};
-    match number % 12 {
+    match number % 13 {
         0..=4 => ok(&json!({ "n": number })),
         5 => failed(Transient),
         6 => failed(Timeout),
@@ -100,6 +100,7 @@ fn outcome(number: u8) -> Outcome {
         8 => failed(Unavailable),
         9 => failed(InvalidInput),
         10 => failed(Panic),
+        11 => Outcome::Interrupted,
         _ => Outcome::Aborted,
     }
 }
@@ -295,5 +296,6 @@ proptest! {
             world.turn(vec![Input::Retry]);
             world.finish();
         }
+        prop_assert_eq!(world.bench.read_back(), world.bench.run);
     }
 }

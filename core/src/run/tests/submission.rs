@@ -90,8 +90,7 @@ fn a_planner_is_asked_once_and_again_only_when_the_run_was_loaded_again() {
     let asked = turn.effects.iter().filter(|effect| **effect == question);
     assert_eq!(asked.count(), 1);
     assert_eq!(bench.turn([Input::Start]), Turn::default());
-    assert_eq!(bench.crash(), Turn::default());
-    assert_eq!(bench.turn([Input::Start]).effects, [question]);
+    assert_eq!(bench.crash().effects, [question]);
     assert_eq!(bench.turn([Input::Start]), Turn::default());
 }
 
@@ -189,4 +188,15 @@ fn a_run_that_is_started_and_cancelled_in_one_turn_starts_nothing() {
     let turn = bench.turn([submit_plan(&plan), Input::Start, Input::Cancel]);
     assert_eq!(starts(&turn).count(), 0);
     assert_eq!(bench.run.status(), RunStatus::Cancelled);
+}
+
+#[test]
+fn a_planner_is_asked_once_of_a_run_that_is_loaded_and_reopened_in_one_turn() {
+    let mut bench = Bench::empty();
+    bench.turn([submit_prompt("go"), Input::Planned(Err("busy".into()))]);
+    let turn = bench.turn([Input::Retry, Input::Recovered]);
+    let asked = turn.effects.iter();
+    let asked = asked.filter(|effect| matches!(effect, Effect::MakePlan { .. }));
+    assert_eq!(asked.count(), 1);
+    assert!(!turn.effects.contains(&Effect::Close));
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, mpsc};
 use crane_core::event::Labels;
 use crane_core::{RunId, Seq};
 
-use super::{Checkpointer, is_merely_thawed};
+use super::Checkpointer;
+use super::rows::is_merely_thawed;
 use crate::embedded::layout::At;
 use crate::embedded::live::FROM_HISTORY;
 use crate::embedded::queue::{Job, Task, Waiter};

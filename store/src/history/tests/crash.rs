@@ -11,6 +11,15 @@ struct Fuse {
     met: Vec<&'static str>,
 }
 
+impl Fuse {
+    fn lasting(hits: usize) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self {
+            left: Some(hits),
+            met: Vec::new(),
+        }))
+    }
+}
+
 fn fused(fuse: &Arc<Mutex<Fuse>>) -> FaultHook {
     let fuse = Arc::clone(fuse);
     Arc::new(move |point| {
@@ -149,10 +158,7 @@ fn nothing_durable_is_lost_by_a_crash_at_any_point() {
         let mut hit = 0;
         loop {
             let dir = TempDir::new().unwrap();
-            let fuse = Arc::new(Mutex::new(Fuse {
-                left: Some(hit),
-                met: Vec::new(),
-            }));
+            let fuse = Fuse::lasting(hit);
             let (mut history, _) = open(dir.path(), small(&fuse)).unwrap();
             let mut log = Log::default();
             let crashed = work(&mut history, &mut log).is_err();
@@ -200,10 +206,7 @@ fn after_an_error_at_any_point_the_same_history_goes_on() {
     let mut hit = 0;
     loop {
         let dir = TempDir::new().unwrap();
-        let fuse = Arc::new(Mutex::new(Fuse {
-            left: Some(hit),
-            met: Vec::new(),
-        }));
+        let fuse = Fuse::lasting(hit);
         let mut options = options(1_000);
         options.faults = Some(fused(&fuse));
         let (mut history, _) = open(dir.path(), options.clone()).unwrap();

@@ -118,6 +118,7 @@ enum ErrorKind {
     OutcomeUnknown,
     Expression,
     Limit,
+    Interrupted,
 }
 
 impl<'a> From<&'a event::Record> for Record<'a> {
@@ -373,6 +374,7 @@ super::mirror_enum!(
         Panic,
         OutcomeUnknown,
         Expression,
-        Limit
+        Limit,
+        Interrupted
     ]
 );

@@ -1,0 +1,181 @@
+//! From what the runtime says to what the API answers.
+//!
+//! A failing store is told as such and in our own words: its errors name files, and no path of the
+//! server leaves it. The cause goes to the log.
+
+use crane_actors::runtime::{ChangeError, ReadError};
+use crane_actors::submit::SubmitError;
+use crane_core::plan::Finding;
+use serde_json::json;
+
+use super::{ApiError, ErrorType};
+
+/// Seconds until disk space may have returned.
+const SPACE_SECONDS: u64 = 10;
+
+impl ApiError {
+    /// The request is well-formed and not valid; all that is wrong with it.
+    pub fn invalid(findings: &[Finding]) -> Self {
+        let detail = match findings {
+            [] => "the request is not valid".to_owned(),
+            [only] => format!("the request is not valid: {}", line(only)),
+            [first, rest @ ..] => {
+                let (first, more) = (line(first), rest.len());
+                format!("the request is not valid: {first} (and {more} more in details.errors)")
+            }
+        };
+        Self::new(ErrorType::ValidationError, detail).with(json!({ "errors": findings }))
+    }
+
+    /// The node is on its way down.
+    pub fn stopping() -> Self {
+        Self::new(
+            ErrorType::Unavailable,
+            "the node is shutting down; try another one, or this one again later",
+        )
+    }
+
+    /// A failure inside, which is nobody's business but the operator's.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::new(
+            ErrorType::Internal,
+            "the node failed; its log says why under this x-request-id",
+        )
+        .because(cause)
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    match finding.path.as_str() {
+        "" => finding.message.clone(),
+        path => format!("{path}: {}", finding.message),
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Invalid(findings) => Self::invalid(&findings),
+            SubmitError::KeyReused(run) => Self::new(
+                ErrorType::Conflict,
+                "the Idempotency-Key was used before with another request; use a new key",
+            )
+            .with(json!({ "run_id": run })),
+            SubmitError::Exists(run) => {
+                Self::new(ErrorType::Conflict, format!("run {run} exists already"))
+                    .with(json!({ "run_id": run }))
+            }
+            SubmitError::TooMany { limit } => {
+                Self::new(ErrorType::TooManyRequests, error.to_string())
+                    .with(json!({ "limit": limit }))
+            }
+            SubmitError::Stopping => Self::stopping(),
+            SubmitError::Store(error) => error.into(),
+            SubmitError::Lost => Self::new(
+                ErrorType::Unavailable,
+                "no answer; the run may or may not have been accepted. With an Idempotency-Key the \
+                 request can be repeated safely",
+            ),
+        }
+    }
+}
+
+impl From<crane_store::Error> for ApiError {
+    fn from(error: crane_store::Error) -> Self {
+        match error {
+            crane_store::Error::DiskReserve { free, reserve } => {
+                let mut refusal = Self::new(
+                    ErrorType::Unavailable,
+                    "the disk is nearly full, so that no new run is accepted; accepted ones go on",
+                )
+                .with(json!({ "free_bytes": free, "reserve_bytes": reserve }));
+                refusal.retry_after = Some(SPACE_SECONDS);
+                refusal
+            }
+            other => Self::new(
+                ErrorType::Unavailable,
+                "the store failed; its node's log says why. Try again later",
+            )
+            .because(other),
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::Damaged(detail) => Self::internal(detail),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotFound(run) => Self::run_not_found(run),
+            ChangeError::Rejected(rejected) => Self::new(ErrorType::Conflict, rejected.to_string()),
+            ChangeError::Lost(run) => Self::new(
+                ErrorType::Unavailable,
+                format!("no answer from run {run}; look at it before you try again"),
+            )
+            .with(json!({ "run_id": run })),
+            ChangeError::Read(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::http::header;
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    #[test]
+    fn a_failing_store_is_unavailable_and_no_path_of_the_server_leaves_it() {
+        let source = Arc::new(std::io::Error::other("bad sector"));
+        for error in [
+            crane_store::Error::Io {
+                context: "writing /var/lib/crane/journal/1".to_owned(),
+                source,
+            },
+            crane_store::Error::Corrupt {
+                file: "/var/lib/crane/history/7".to_owned(),
+                offset: 1,
+                detail: "a bad frame".to_owned(),
+            },
+            crane_store::Error::Fatal("fdatasync of /var/lib/crane failed".into()),
+        ] {
+            let error = ApiError::from(SubmitError::Store(error));
+            assert!(
+                error
+                    .cause
+                    .as_deref()
+                    .is_some_and(|cause| cause.contains("/var"))
+            );
+            let seen = serde_json::to_string(&error).unwrap();
+            assert!(!seen.contains("/var"), "{seen}");
+            let response = error.into_response();
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_says_when_to_come_back() {
+        let error = crane_store::Error::DiskReserve {
+            free: 1,
+            reserve: 2,
+        };
+        let error = ApiError::from(error);
+        assert_eq!(error.error_type, ErrorType::Unavailable);
+        assert_eq!(error.retry_after, Some(SPACE_SECONDS));
+        assert_eq!(
+            error.details,
+            json!({ "free_bytes": 1, "reserve_bytes": 2 })
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! What an operator may order: another log filter, and going down.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use crane_core::plan::Finding;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Api, ApiError, body};
+use crate::life::Phase;
+use crate::plan_file::Grammar;
+use crate::telemetry;
+
+/// Largest body, in bytes; filters are short.
+const BODY_BYTES: usize = 16 << 10;
+/// Longest filter, in bytes.
+const FILTER_BYTES: usize = 1_024;
+/// What may be logged, from nothing to everything.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(log_level))
+        .routes(routes!(drain))
+}
+
+/// What is logged.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LogLevel {
+    /// Directives, separated by commas: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`),
+    /// or a part of the program and its level, such as `crane_actors=debug`.
+    #[schema(
+        max_length = 1024,
+        pattern = r"^([A-Za-z_][A-Za-z0-9_:-]*=)?(off|error|warn|info|debug|trace)(,([A-Za-z_][A-Za-z0-9_:-]*=)?(off|error|warn|info|debug|trace))*$",
+        example = "info,crane=debug"
+    )]
+    filter: String,
+}
+
+/// Changes what is logged, until the node ends or it is changed again.
+#[utoipa::path(
+    put, path = "/admin/log-level", tag = "operating", operation_id = "set_log_level",
+    request_body = LogLevel,
+    responses(
+        (status = OK, description = "What is logged from now on", body = LogLevel),
+    ),
+)]
+async fn log_level(headers: HeaderMap, body: Body) -> Result<Json<LogLevel>, ApiError> {
+    let (_, document) = body::read(&headers, body, &[Grammar::Json], BODY_BYTES).await?;
+    let filter = filter_of(&document).map_err(|(path, message)| invalid(path, message))?;
+    telemetry::set_filter(filter).map_err(|error| match &error {
+        telemetry::Error::Filter { reason, .. } => invalid("filter", reason.as_str()),
+        telemetry::Error::NotStarted | telemetry::Error::Start(_) => ApiError::internal(error),
+    })?;
+    tracing::warn!(filter, "what is logged was changed");
+    Ok(Json(LogLevel {
+        filter: filter.to_owned(),
+    }))
+}
+
+/// What a directive may be. The library that filters takes more (and any single word for a part of
+/// the program, so that a level with a slip in it would go unnoticed); this is what the schema says.
+fn check_directive(directive: &str) -> Result<(), String> {
+    let (target, level) = match directive.split_once('=') {
+        Some((target, level)) => (Some(target), level),
+        None => (None, directive),
+    };
+    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let is_later = |c: char| is_first(c) || c.is_ascii_digit() || c == ':' || c == '-';
+    let is_target = |target: &str| target.starts_with(is_first) && target.chars().all(is_later);
+    if !LEVELS.contains(&level) || !target.is_none_or(is_target) {
+        let shown: String = directive.chars().take(40).collect();
+        return Err(format!(
+            "{shown:?} is not a level ({}), nor a part of the program and its level such as \
+             crane_actors=debug",
+            LEVELS.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// The filter in a document, or where it is wrong and how.
+fn filter_of(document: &Value) -> Result<&str, (&str, String)> {
+    let Value::Object(members) = document else {
+        return Err(("", "must be an object with a filter".to_owned()));
+    };
+    if let Some(unknown) = members.keys().find(|name| *name != "filter") {
+        return Err((unknown, "is unknown; there is filter".to_owned()));
+    }
+    match members.get("filter") {
+        Some(Value::String(filter)) if filter.len() > FILTER_BYTES => {
+            let length = filter.len();
+            let message = format!("{length} bytes, the limit is {FILTER_BYTES}");
+            Err(("filter", message))
+        }
+        Some(Value::String(filter)) => match filter.split(',').try_for_each(check_directive) {
+            Ok(()) => Ok(filter),
+            Err(message) => Err(("filter", message)),
+        },
+        Some(_) => Err(("filter", "must be a text".to_owned())),
+        None => Err(("filter", "is missing".to_owned())),
+    }
+}
+
+fn invalid(path: &str, message: impl Into<String>) -> ApiError {
+    ApiError::invalid(&[Finding {
+        path: path.to_owned(),
+        message: message.into(),
+    }])
+}
+
+/// Where the node is in its life.
+#[derive(Debug, Serialize, ToSchema)]
+struct Going {
+    /// `draining`: it admits nothing and lets running steps end. `closing`: none is running.
+    phase: String,
+}
+
+/// Makes the node go down: it admits nothing from now on, lets running steps end up to a limit, and
+/// ends. What is unfinished goes on at the next start.
+#[utoipa::path(
+    post, path = "/admin/drain", tag = "operating", operation_id = "drain",
+    responses((status = ACCEPTED, description = "It goes down", body = Going)),
+)]
+async fn drain(State(api): State<Api>) -> (StatusCode, Json<Going>) {
+    api.life.advance(Phase::Draining);
+    let phase = match api.life.phase() {
+        Phase::Serving | Phase::Draining => "draining",
+        Phase::Closing => "closing",
+    };
+    let phase = phase.to_owned();
+    (StatusCode::ACCEPTED, Json(Going { phase }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_filter_is_taken_from_an_object_that_holds_nothing_else() {
+        for filter in [
+            "info",
+            "off,crane=debug",
+            "warn,crane_actors::run=trace,a-b=off",
+        ] {
+            assert_eq!(filter_of(&json!({ "filter": filter })), Ok(filter));
+            assert_eq!(telemetry::check(filter), Ok(()));
+        }
+        for (document, place) in [
+            (json!("info"), ""),
+            (json!([]), ""),
+            (json!({}), "filter"),
+            (json!({ "filter": " " }), "filter"),
+            (json!({ "filter": "infos" }), "filter"),
+            (json!({ "filter": "info," }), "filter"),
+            (json!({ "filter": "crane=" }), "filter"),
+            (json!({ "filter": "=info" }), "filter"),
+            (json!({ "filter": "[span]=info" }), "filter"),
+            (json!({ "filter": "info,".repeat(400) + "info" }), "filter"),
+            (json!({ "filter": 3 }), "filter"),
+            (json!({ "filter": "info", "level": "x" }), "level"),
+        ] {
+            assert_eq!(filter_of(&document).unwrap_err().0, place, "{document}");
+        }
+    }
+}

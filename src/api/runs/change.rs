@@ -1,0 +1,41 @@
+//! Changes of a run: cancel and retry. Both are durable when they are answered, and both are
+//! answered with the run, whose end is yet to come.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api::answer::{self, Named};
+use crate::api::{Api, ApiError, models};
+use crate::life::Phase;
+
+/// Cancels a run. Repeating it is harmless until the run has ended.
+#[utoipa::path(
+    delete, path = "/runs/{id}", tag = "runs", operation_id = "cancel_run",
+    params(("id" = String, Path, description = "The run")),
+    responses(
+        (status = ACCEPTED, body = models::Run, description = "It will end as cancelled"),
+        (status = CONFLICT, body = ApiError, description = "It has ended already"),
+    ),
+)]
+pub(super) async fn cancel(State(api): State<Api>, Named(id): Named) -> Result<Response, ApiError> {
+    let run = api.node.runtime().cancel(id).await?;
+    answer::run(&api, StatusCode::ACCEPTED, &run)
+}
+
+/// Lets a failed or cancelled run go on, keeping what is done.
+#[utoipa::path(
+    post, path = "/runs/{id}/retry", tag = "runs", operation_id = "retry_run",
+    params(("id" = String, Path, description = "The run")),
+    responses(
+        (status = ACCEPTED, body = models::Run, description = "It goes on in a new round"),
+        (status = CONFLICT, body = ApiError, description = "It has not ended, or is completed"),
+    ),
+)]
+pub(super) async fn retry(State(api): State<Api>, Named(id): Named) -> Result<Response, ApiError> {
+    if api.life.phase() >= Phase::Draining {
+        return Err(ApiError::stopping());
+    }
+    let run = api.node.runtime().retry(id).await?;
+    answer::run(&api, StatusCode::ACCEPTED, &run)
+}

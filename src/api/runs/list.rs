@@ -1,0 +1,160 @@
+//! `GET /runs`: a page of runs, newest first.
+
+use std::collections::VecDeque;
+
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use bytes::Bytes;
+use crane_core::{RunId, RunStatus, limits};
+use crane_store::{Filter, Page};
+
+use crate::api::{Api, ApiError, answer, models, query};
+
+/// Runs of a page when nothing else is asked for.
+const LIMIT: usize = 10;
+
+/// Lists runs, newest first.
+#[utoipa::path(
+    get, path = "/runs", tag = "runs", operation_id = "list_runs",
+    params(
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 100,
+            description = "Runs to answer at most; 10 by default"),
+        ("offset" = Option<i64>, Query, minimum = 0, description = "Runs to leave out at the top"),
+        ("status" = Option<Vec<models::StatusFilter>>, Query,
+            description = "Only runs with this status, or with one of them; an empty one means any"),
+        ("label" = Option<Vec<models::LabelFilter>>, Query,
+            description = "Only runs with this label, written k=v, and with all of them"),
+    ),
+    responses((status = OK, body = Vec<models::Run>, description = "The runs of the page",
+        headers(("x-total-count" = u64, description = "Runs on all pages")))),
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let (filter, page) = read(query.as_deref().unwrap_or_default())?;
+    let listing = api.node.runtime().list(filter, page).await?;
+    let ids: VecDeque<RunId> = listing.runs.into_iter().map(|(id, _)| id).collect();
+    let runs = futures_util::stream::unfold((api, ids), async |(api, mut ids)| {
+        loop {
+            match text(&api, ids.pop_front()?).await {
+                Ok(Some(text)) => return Some((Ok(text), (api, ids))),
+                // Its retention has ended in between.
+                Ok(None) => {}
+                Err(error) => return Some((Err(error), (api, VecDeque::new()))),
+            }
+        }
+    });
+    let mut response = answer::array(runs).await?;
+    let total = HeaderValue::from(listing.total);
+    response.headers_mut().insert("x-total-count", total);
+    Ok(response)
+}
+
+async fn text(api: &Api, id: RunId) -> Result<Option<Bytes>, ApiError> {
+    match api.node.runtime().load(id).await? {
+        Some(run) => Ok(Some(answer::run_bytes(api, &run)?.into())),
+        None => Ok(None),
+    }
+}
+
+fn read(query: &str) -> Result<(Filter, Page), ApiError> {
+    let (mut limit, mut offset) = (None, None);
+    let mut filter = Filter::default();
+    for (name, value) in query::pairs(query)? {
+        match name.as_str() {
+            "limit" => query::once(&mut limit, "limit", value)?,
+            "offset" => query::once(&mut offset, "offset", value)?,
+            "status" => {
+                for status in value.split(',').filter(|status| !status.is_empty()) {
+                    filter.statuses.push(known_status(status)?);
+                }
+            }
+            "label" => filter.labels.push(label(&value)?),
+            _ => {}
+        }
+    }
+    if filter.labels.len() > limits::LABELS {
+        let limit = limits::LABELS;
+        let detail = format!("is given more than {limit} times");
+        return Err(ApiError::parameter("label", detail));
+    }
+    filter.statuses.sort_unstable();
+    filter.statuses.dedup();
+    let page = Page {
+        limit: number(limit, LIMIT)
+            .filter(|limit| (1..=limits::PAGE_RUNS).contains(limit))
+            .ok_or_else(|| ApiError::parameter("limit", "must be a number from 1 to 100"))?,
+        offset: number(offset, 0)
+            .ok_or_else(|| ApiError::parameter("offset", "must be a number from 0"))?,
+    };
+    Ok((filter, page))
+}
+
+fn number(given: Option<String>, default: usize) -> Option<usize> {
+    match given {
+        None => Some(default),
+        // `+5` parses as a number too.
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let number: i64 = text.parse().ok()?;
+            usize::try_from(number).ok()
+        }
+        Some(_) => None,
+    }
+}
+
+fn known_status(text: &str) -> Result<RunStatus, ApiError> {
+    let mut all = RunStatus::ALL.into_iter();
+    all.find(|status| status.as_str() == text).ok_or_else(|| {
+        let names = RunStatus::ALL.map(RunStatus::as_str).join(", ");
+        ApiError::parameter("status", format!("must be one of {names}"))
+    })
+}
+
+fn label(text: &str) -> Result<(String, String), ApiError> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(ApiError::parameter("label", "must be written k=v")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_says_which_runs_and_which_page() {
+        let (filter, page) = read("limit=5&offset=7&status=failed,running&status=failed").unwrap();
+        assert_eq!(filter.statuses, [RunStatus::Running, RunStatus::Failed]);
+        assert_eq!((page.limit, page.offset), (5, 7));
+        let (filter, page) = read("label=team=red&label=a=b%3Dc&status=").unwrap();
+        let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(filter.labels, [label("team", "red"), label("a", "b=c")]);
+        assert!(filter.statuses.is_empty());
+        assert_eq!((page.limit, page.offset), (10, 0));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_query_is_named() {
+        for (query, name) in [
+            ("limit=0", "limit"),
+            ("limit=101", "limit"),
+            ("limit=-1", "limit"),
+            ("limit=%2B5", "limit"),
+            ("limit=", "limit"),
+            ("limit=5&limit=5", "limit"),
+            ("offset=-1", "offset"),
+            ("offset=x", "offset"),
+            ("offset=9223372036854775808", "offset"),
+            ("status=done", "status"),
+            ("status=failed,done", "status"),
+            ("label=team", "label"),
+            ("label==red", "label"),
+            ("label=", "label"),
+        ] {
+            let error = read(query).unwrap_err();
+            assert_eq!(error.details["parameter"], name, "{query}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A started `crane serve`, and the few requests that an operator makes.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test reads its own switch, and says why it is skipped"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::program::Home;
+
+/// What has not happened by then will not.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node that serves.
+pub(crate) struct Node {
+    child: Child,
+    address: String,
+    log: Arc<Mutex<String>>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn read(mut stream: TcpStream) -> Option<Self> {
+        let mut bytes = Vec::new();
+        // A reset after the answer, because the node did not read everything, takes nothing back.
+        let _ = stream.read_to_end(&mut bytes);
+        let answer = String::from_utf8_lossy(&bytes);
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some(Self {
+            code: head.split(' ').nth(1)?.parse().ok()?,
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        })
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Node {
+    /// Starts a node on the data of `home`.
+    pub(crate) fn start(home: &Home) -> Self {
+        let mut command = home.command("serve --data d --listen 127.0.0.1:0".split(' '));
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let written = Arc::clone(&log);
+        thread::spawn(move || {
+            let mut line = String::new();
+            while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
+                written.lock().unwrap().push_str(&line);
+                line.clear();
+            }
+        });
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let from = said.len();
+            let read = stdout.read_line(&mut said).unwrap();
+            assert!(read > 0, "no address: {said} {}", log.lock().unwrap());
+            if let Some((_, rest)) = said[from..].split_once("http://") {
+                break rest.split_whitespace().next().unwrap().to_owned();
+            }
+        };
+        // What comes later is of no interest, but somebody must take it.
+        thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        Self {
+            child,
+            address,
+            log,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "")
+    }
+
+    /// Sends a JSON body.
+    pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let headers = ["content-type: application/json"];
+        self.ask(method, path, &headers, &body.to_string())
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+        for header in headers {
+            text.push_str(header);
+            text.push_str("\r\n");
+        }
+        let length = body.len();
+        text.push_str(&format!(
+            "connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        ));
+        stream.write_all(text.as_bytes()).unwrap();
+        Answer::read(stream).unwrap()
+    }
+
+    /// Sends bytes as they are and reads what comes until the node closes; `None` when it closes
+    /// without an answer.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Option<Answer> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The node may have heard enough before everything is sent.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        Answer::read(stream)
+    }
+
+    /// Carries out a plan of these steps and gives the run as it ended.
+    #[track_caller]
+    pub(crate) fn run(&self, steps: &Value) -> Value {
+        let message = json!({ "plan": { "steps": steps } });
+        let answer = self.send("POST", "/api/v1/runs?wait=50s", &message);
+        assert_eq!(answer.code, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// The metrics as text.
+    #[track_caller]
+    pub(crate) fn scrape(&self) -> String {
+        let answer = self.get("/metrics");
+        assert_eq!(answer.code, 200, "{answer:?}");
+        assert!(
+            answer
+                .head
+                .contains("content-type: text/plain; version=0.0.4"),
+            "{}",
+            answer.head
+        );
+        answer.body
+    }
+
+    /// Asks until the answer is as wanted.
+    #[track_caller]
+    pub(crate) fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get(path);
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{path}: {answer:?}");
+        }
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        (status, self.log())
+    }
+
+    /// Stops it as a service manager does.
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
+        signal(self.pid(), Signal::TERM);
+        self.end()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// A program of the system; where it is missing the test is skipped, or fails when everything is
+/// required.
+pub(crate) fn program(name: &str) -> Option<Command> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&paths).any(|path| path.join(name).is_file()) {
+        return Some(Command::new(name));
+    }
+    let required = std::env::var("CRANE_REQUIRE_ALL").is_ok_and(|value| value == "1");
+    assert!(
+        !required,
+        "{name} is missing and CRANE_REQUIRE_ALL=1 is set"
+    );
+    println!("skipped: {name} is missing");
+    None
+}
