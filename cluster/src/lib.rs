@@ -13,6 +13,13 @@
 //! It never sees the actors of a node; it reaches them through the small traits that are named
 //! `ports`, which the node implements.
 
+pub mod clock;
+pub mod gateway;
+pub mod gossip;
+pub mod leases;
+pub mod metrics;
 pub mod ownership;
+pub mod ports;
+pub mod secret;
 
 pub use ownership::words::Owner;

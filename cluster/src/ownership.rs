@@ -22,8 +22,10 @@
 
 mod balance;
 mod drain;
+pub mod driver;
 mod lease;
 mod life;
+pub mod messages;
 mod peers;
 mod table;
 mod takeover;

@@ -54,7 +54,8 @@ impl View {
             self.rows.clone_from(&table.shards);
         }
         for (row, read) in self.rows.iter_mut().zip(&table.shards) {
-            if row.epoch < read.epoch {
+            // In the same epoch the table knows best: an answer says what was asked for.
+            if row.epoch <= read.epoch {
                 row.clone_from(read);
             }
         }

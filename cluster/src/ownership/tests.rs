@@ -1,6 +1,7 @@
 //! The ownership machine, alone, in a world of virtual time, and under a model checker.
 
 mod disturbances;
+mod driven;
 mod fake_store;
 mod model;
 mod moves;

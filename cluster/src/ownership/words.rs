@@ -171,6 +171,28 @@ pub enum Call {
     Leave,
 }
 
+impl Call {
+    /// Which call an action is; `None` if it is not for the store.
+    pub fn of(action: &Action) -> Option<Self> {
+        match action {
+            Action::Register { .. } => Some(Self::Register),
+            Action::Renew { .. } => Some(Self::Renew),
+            Action::ReadTable => Some(Self::Read),
+            Action::DeclareDead { .. } => Some(Self::Declare),
+            Action::Take { .. } => Some(Self::Take),
+            Action::Hand { .. } => Some(Self::Hand),
+            Action::Leave { .. } => Some(Self::Leave),
+            Action::LeaseUntil(_)
+            | Action::OpenShard { .. }
+            | Action::CloseShard { .. }
+            | Action::SelfTest
+            | Action::Ask { .. }
+            | Action::Assign { .. }
+            | Action::Publish { .. } => None,
+        }
+    }
+}
+
 /// Why a node may be declared dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Death {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crane_core::{Epoch, Generation, NodeName, ShardId};
 
 use crate::ownership::words::{
-    Action, Call, Death, Elapsed, Event, Handover, LeaseRow, Owner, Row, Table,
+    Action, Death, Elapsed, Event, Handover, LeaseRow, Owner, Row, Table,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -153,19 +153,5 @@ impl FakeStore {
             }
         }
         handed
-    }
-}
-
-/// Which call an action is.
-pub(super) fn call_of(action: &Action) -> Option<Call> {
-    match action {
-        Action::Register { .. } => Some(Call::Register),
-        Action::Renew { .. } => Some(Call::Renew),
-        Action::ReadTable => Some(Call::Read),
-        Action::DeclareDead { .. } => Some(Call::Declare),
-        Action::Take { .. } => Some(Call::Take),
-        Action::Hand { .. } => Some(Call::Hand),
-        Action::Leave { .. } => Some(Call::Leave),
-        _ => None,
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crane_core::{Epoch, NodeName, ShardId};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use super::fake_store::{FakeStore, call_of};
-use crate::ownership::words::{Action, Elapsed, Event, How, Owner, Peer, Phase, Sight};
+use super::fake_store::FakeStore;
+use crate::ownership::words::{Action, Call, Elapsed, Event, How, Owner, Peer, Phase, Sight};
 use crate::ownership::{Config, Machine};
 
 const SHARD: ShardId = ShardId(0);
@@ -168,7 +168,7 @@ impl World {
     }
 
     fn carry_out(&mut self, n: usize, action: Action) {
-        if call_of(&action).is_some() {
+        if Call::of(&action).is_some() {
             self.nodes[n].calls.push(action);
             return;
         }
@@ -233,7 +233,7 @@ impl World {
         } else {
             None
         };
-        let failed = call_of(&action).map(|call| Event::StoreFailed { call });
+        let failed = Call::of(&action).map(|call| Event::StoreFailed { call });
         let answer = if answered { answer } else { failed };
         self.nodes[n].arriving.extend(answer);
     }

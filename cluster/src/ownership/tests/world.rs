@@ -7,8 +7,8 @@ use crane_core::placement::Assignment;
 use crane_core::{Epoch, NodeName, ShardId};
 
 use super::TTL;
-use super::fake_store::{FakeStore, call_of};
-use crate::ownership::words::{Action, Elapsed, Event, How, Owner, Peer, Phase, Sight};
+use super::fake_store::FakeStore;
+use crate::ownership::words::{Action, Call, Elapsed, Event, How, Owner, Peer, Phase, Sight};
 use crate::ownership::{Config, Machine};
 
 /// How far time goes at once.
@@ -254,7 +254,7 @@ impl World {
     }
 
     fn carry_out(&mut self, name: &NodeName, action: Action) {
-        if let Some(call) = call_of(&action) {
+        if let Some(call) = Call::of(&action) {
             let unreachable = self.store_down || self.nodes[name].cut;
             let answer = if unreachable {
                 None

@@ -1,0 +1,145 @@
+//! Who is there and how are they: chitchat over sealed datagrams. A hint, never a decision.
+//!
+//! ```text
+//!   tell(Told) ──> Driver ──> chitchat ──> Paced ──> sealed UDP ──> peers
+//!   members() <── Tracker <── look each round ┘
+//! ```
+//! The driver is a future that whoever supervises it runs. It starts chitchat again, as a later
+//! incarnation of the same generation, when its task ends by itself; while the node sees nobody it
+//! looks its seeds up again every two seconds, names with all their addresses.
+
+mod driver;
+pub mod members;
+pub(crate) mod pace;
+pub(crate) mod seal;
+mod seeds;
+pub mod told;
+mod transport;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crane_core::{Generation, NodeName};
+use tokio::sync::watch;
+
+use crate::metrics::GossipMetrics;
+use crate::secret::Secrets;
+use driver::Driver;
+use members::{Company, Member};
+use pace::{Pace, Paced};
+use told::Told;
+use transport::SealedTransport;
+
+/// What gossip is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Id of the cluster; nodes of others are not heard.
+    pub cluster: String,
+    /// Name of this node.
+    pub node: NodeName,
+    /// Which life of it; must be higher at each start.
+    pub generation: Generation,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where others reach it.
+    pub advertise: SocketAddr,
+    /// Some nodes to begin with: addresses, or names with ports.
+    pub seeds: Vec<String>,
+    /// The secrets of the cluster.
+    pub secrets: Secrets,
+    /// What it says of itself at first.
+    pub told: Told,
+}
+
+/// All that gossip knows of the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// By name.
+    pub members: Vec<Member>,
+    /// Whether there is company.
+    pub company: Company,
+}
+
+/// Why gossip did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("gossip does not start: {0}")]
+pub struct Error(String);
+
+/// Gossip, to tell and to ask. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Gossip {
+    told: Arc<watch::Sender<Told>>,
+    members: watch::Receiver<Arc<Members>>,
+    leaving: Arc<watch::Sender<bool>>,
+}
+
+impl Gossip {
+    /// Opens the socket; gossip goes on while the future that is returned is polled, and ends after
+    /// [`Gossip::leave`].
+    ///
+    /// # Errors
+    /// An address that cannot be listened on.
+    pub async fn start(
+        options: Options,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
+        let metrics = Arc::new(GossipMetrics::new());
+        let transport = SealedTransport {
+            cluster: options.cluster.clone(),
+            keys: options.secrets.gossip_keys(&options.cluster),
+            metrics: metrics.clone(),
+        };
+        let pace = Pace::default();
+        let transport = Box::new(Paced {
+            inner: transport,
+            pace: pace.clone(),
+        });
+        Self::start_on(options, transport, pace, metrics).await
+    }
+
+    pub(crate) async fn start_on(
+        options: Options,
+        transport: Box<dyn chitchat::transport::Transport>,
+        pace: Pace,
+        metrics: Arc<GossipMetrics>,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
+        let (told, told_changes) = watch::channel(options.told.clone());
+        let (members_sender, members) = watch::channel(Arc::default());
+        let (leaving, leave) = watch::channel(false);
+        let mut driver = Driver::new(options, transport, pace, metrics, members_sender);
+        driver.begin().await?;
+        let gossip = Self {
+            told: Arc::new(told),
+            members,
+            leaving: Arc::new(leaving),
+        };
+        Ok((gossip, driver.run(told_changes, leave)))
+    }
+
+    /// Changes what this node says of itself.
+    pub fn tell(&self, change: impl FnOnce(&mut Told)) {
+        self.told.send_if_modified(|told| {
+            let before = told.clone();
+            change(told);
+            *told != before
+        });
+    }
+
+    /// The others, to read and to wait for changes.
+    pub fn members(&self) -> watch::Receiver<Arc<Members>> {
+        self.members.clone()
+    }
+
+    /// Says goodbye; then gossip ends.
+    pub fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
+}
+
+/// The interval at which a cluster of `nodes` gossips; detection takes about eight of them at most.
+pub fn interval(nodes: usize) -> Duration {
+    pace::interval(nodes)
+}
+
+#[cfg(test)]
+mod tests;
