@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod crash;
 mod examples;
+mod http;
 mod operate;
 mod program;
 mod server;
