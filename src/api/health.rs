@@ -89,7 +89,7 @@ async fn ready(State(api): State<Api>) -> Response {
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+enum Condition {
     /// All is well.
     Healthy,
     /// It does its work, but not all of it.
@@ -101,7 +101,7 @@ enum Status {
 /// How one part of the node is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Check {
-    status: Status,
+    status: Condition,
     /// What is wrong, if anything is.
     detail: Option<String>,
     /// How long it took to find out, where that says something.
@@ -109,7 +109,7 @@ struct Check {
 }
 
 impl Check {
-    fn new(status: Status, detail: Option<String>) -> Self {
+    fn new(status: Condition, detail: Option<String>) -> Self {
         Self {
             status,
             detail,
@@ -118,9 +118,9 @@ impl Check {
     }
 
     /// Well, or else as bad as `status` says.
-    fn unless(trouble: Option<String>, status: Status) -> Self {
+    fn unless(trouble: Option<String>, status: Condition) -> Self {
         match trouble {
-            None => Self::new(Status::Healthy, None),
+            None => Self::new(Condition::Healthy, None),
             Some(detail) => Self::new(status, Some(detail)),
         }
     }
@@ -128,7 +128,7 @@ impl Check {
     fn probed(answer: Answer) -> Self {
         Self {
             duration_ms: Some(answer.took.as_secs_f64() * 1e3),
-            ..Self::unless(answer.trouble, Status::Unhealthy)
+            ..Self::unless(answer.trouble, Condition::Unhealthy)
         }
     }
 }
@@ -150,7 +150,7 @@ struct System {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     /// The worst of the checks.
-    status: Status,
+    status: Condition,
     version: String,
     commit: String,
     /// What the node calls itself.
@@ -179,9 +179,9 @@ async fn health(State(api): State<Api>) -> Response {
         ("tools", tools(&api)),
     ];
     let worst = checks.iter().map(|(_, check)| check.status).max();
-    let status = worst.unwrap_or(Status::Healthy);
+    let status = worst.unwrap_or(Condition::Healthy);
     answer(
-        status != Status::Unhealthy,
+        status != Condition::Unhealthy,
         Health {
             status,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -206,13 +206,13 @@ fn application(phase: Phase) -> Check {
         Phase::Draining => Some("it is going down: running steps may end".to_owned()),
         Phase::Closing => Some("it is going down".to_owned()),
     };
-    Check::unless(trouble, Status::Degraded)
+    Check::unless(trouble, Condition::Degraded)
 }
 
 fn disk(api: &Api) -> Check {
     let refusing = api.node.runtime().refusing();
     let trouble = refusing.map(|error| format!("new runs are refused: {error}"));
-    Check::unless(trouble, Status::Degraded)
+    Check::unless(trouble, Condition::Degraded)
 }
 
 fn tools(api: &Api) -> Check {
@@ -228,7 +228,7 @@ fn tools(api: &Api) -> Check {
         [] => None,
         open => Some(format!("the breaker is open of: {}", open.join(", "))),
     };
-    Check::unless(trouble, Status::Degraded)
+    Check::unless(trouble, Condition::Degraded)
 }
 
 /// Resident memory, from `/proc/self/status`: `VmRSS:   12345 kB`.

@@ -176,6 +176,11 @@ impl Activity {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Whether the node waits for the body of a request.
+    pub(super) fn is_in_body(&self) -> bool {
+        self.phase() == Phase::Body
+    }
+
     /// A write did, or did not, get on.
     pub(super) fn wrote(&self, gets_on: bool) {
         let is_blocked = self.blocked.load(Ordering::Relaxed) != 0;

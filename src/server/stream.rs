@@ -23,6 +23,8 @@ pub(super) enum Transport {
 pub(super) struct Stream {
     transport: Transport,
     activity: Arc<Activity>,
+    /// The end has come while a body was awaited, and was held back for a turn.
+    end_was_due: bool,
 }
 
 impl Stream {
@@ -30,6 +32,7 @@ impl Stream {
         Self {
             transport,
             activity,
+            end_was_due: false,
         }
     }
 
@@ -59,6 +62,13 @@ impl AsyncRead for Stream {
             let bytes = buffer.filled().len() - before;
             self.activity.read(bytes);
             if bytes == 0 && self.activity.hides_end(cx.waker()) {
+                return Poll::Pending;
+            }
+            if bytes == 0 && self.activity.is_in_body() && !self.end_was_due {
+                // The last of the body may lie ready for a handler that has not looked yet, and
+                // then this is no end of the body: it gets its turn first.
+                self.end_was_due = true;
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }

@@ -87,7 +87,7 @@ pub struct Options {
     /// How long a lease lives without renewal.
     pub ttl: Duration,
     /// Whether the store renews its lease by itself. Otherwise somebody calls
-    /// [`RunStore::renew`](crate::RunStore::renew) at least every quarter of the TTL.
+    /// [`RunStore::renew`] at least every quarter of the TTL.
     pub renews: bool,
     /// Certificates (PEM) to trust in place of the system's.
     pub ca: Option<PathBuf>,

@@ -6,6 +6,6 @@ mod client;
 mod crash;
 mod examples;
 mod http;
-mod operate;
+pub(crate) mod operate;
 mod program;
 mod server;

@@ -4,7 +4,7 @@
 
 mod health;
 mod metrics;
-mod node;
+pub(crate) mod node;
 mod scrape;
 
 use serde_json::{Value, json};

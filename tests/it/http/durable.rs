@@ -62,32 +62,3 @@ fn who_goes_away_while_waiting_cancels_nothing() {
         (200, &json!("completed"))
     );
 }
-
-#[test]
-fn of_many_with_the_same_key_at_once_one_creates_the_run() {
-    let home = Home::new();
-    let serving = Serving::start(&home);
-    let body = one("echo", &json!({ "n": 1 }));
-    let statuses: Vec<(u16, Value)> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..16)
-            .map(|_| {
-                scope.spawn(|| {
-                    let answer =
-                        serving.post_with("/runs?wait=20s", "idempotency-key: same\r\n", &body);
-                    (answer.status, answer.json()["run_id"].clone())
-                })
-            })
-            .collect();
-        all.into_iter().map(|one| one.join().unwrap()).collect()
-    });
-    assert_eq!(
-        statuses.iter().filter(|(status, _)| *status == 201).count(),
-        1,
-        "{statuses:?}"
-    );
-    assert!(
-        statuses.iter().all(|(_, id)| *id == statuses[0].1),
-        "{statuses:?}"
-    );
-    assert_eq!(serving.get("/runs").header("x-total-count"), "1");
-}

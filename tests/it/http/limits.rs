@@ -1,4 +1,5 @@
-//! Every limit: what just fits is taken, and one more is refused by name.
+//! Limits: what just fits is taken, and one more is refused by name (those of a prompt and of a
+//! plan's steps are in [`super::submits`]).
 
 use super::*;
 
@@ -46,41 +47,6 @@ fn a_request_of_four_mebibytes_fits_and_one_byte_more_does_not() {
         .answer()
         .unwrap()
         .refused(413, "payload_too_large");
-}
-
-#[test]
-fn a_prompt_has_two_thousand_characters_at_most() {
-    let home = Home::new();
-    let serving = Serving::start(&home);
-    for (prompt, status) in [("ü".repeat(2_000), 201), ("ü".repeat(2_001), 422)] {
-        assert_eq!(
-            serving.post("/runs", &json!({ "prompt": prompt })).status,
-            status
-        );
-    }
-}
-
-#[test]
-fn a_plan_has_ten_thousand_steps_at_most() {
-    let home = Home::new();
-    let serving = Serving::start(&home);
-    let plan = |steps: usize| {
-        let steps: Vec<Value> = (0..steps)
-            .map(|n| json!({ "id": format!("s{n}"), "tool": "echo", "when": false }))
-            .collect();
-        json!({ "plan": { "steps": steps } })
-    };
-    let fits = serving.post("/runs", &plan(10_000));
-    assert_eq!(
-        fits.status,
-        201,
-        "{}",
-        fits.text().chars().take(500).collect::<String>()
-    );
-    let details = serving
-        .post("/runs", &plan(10_001))
-        .refused(422, "validation_error");
-    assert_eq!(details["errors"][0]["path"], "plan.steps");
 }
 
 #[test]

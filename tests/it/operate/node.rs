@@ -20,10 +20,10 @@ use tokio::time::Instant;
 use crate::program::Home;
 
 /// What has not happened by then will not.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node that serves.
-pub(super) struct Node {
+pub(crate) struct Node {
     child: Child,
     address: String,
     log: Arc<Mutex<String>>,
@@ -31,22 +31,41 @@ pub(super) struct Node {
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) code: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
+    fn read(mut stream: TcpStream) -> Option<Self> {
+        let mut bytes = Vec::new();
+        // A reset after the answer, because the node did not read everything, takes nothing back.
+        let _ = stream.read_to_end(&mut bytes);
+        let answer = String::from_utf8_lossy(&bytes);
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some(Self {
+            code: head.split(' ').nth(1)?.parse().ok()?,
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        })
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
     #[track_caller]
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 impl Node {
     /// Starts a node on the data of `home`.
-    pub(super) fn start(home: &Home) -> Self {
+    pub(crate) fn start(home: &Home) -> Self {
         let mut command = home.command("serve --data d --listen 127.0.0.1:0".split(' '));
         let mut child = command
             .stdout(Stdio::piped())
@@ -82,26 +101,26 @@ impl Node {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What it has logged so far.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    pub(super) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], "")
     }
 
     /// Sends a JSON body.
-    pub(super) fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
         let headers = ["content-type: application/json"];
         self.ask(method, path, &headers, &body.to_string())
     }
 
-    pub(super) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
@@ -114,19 +133,12 @@ impl Node {
             "connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         ));
         stream.write_all(text.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        Answer {
-            code: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            head: head.to_lowercase(),
-            body: body.to_owned(),
-        }
+        Answer::read(stream).unwrap()
     }
 
     /// Carries out a plan of these steps and gives the run as it ended.
     #[track_caller]
-    pub(super) fn run(&self, steps: &Value) -> Value {
+    pub(crate) fn run(&self, steps: &Value) -> Value {
         let message = json!({ "plan": { "steps": steps } });
         let answer = self.send("POST", "/api/v1/runs?wait=50s", &message);
         assert_eq!(answer.code, 201, "{answer:?}");
@@ -135,7 +147,7 @@ impl Node {
 
     /// The metrics as text.
     #[track_caller]
-    pub(super) fn scrape(&self) -> String {
+    pub(crate) fn scrape(&self) -> String {
         let answer = self.get("/metrics");
         assert_eq!(answer.code, 200, "{answer:?}");
         assert!(
@@ -150,7 +162,7 @@ impl Node {
 
     /// Asks until the answer is as wanted.
     #[track_caller]
-    pub(super) fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    pub(crate) fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
         let begun = Instant::now();
         loop {
             let answer = self.get(path);
@@ -162,13 +174,13 @@ impl Node {
     }
 
     /// Waits for the end of the process.
-    pub(super) fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         (status, self.log())
     }
 
     /// Stops it as a service manager does.
-    pub(super) fn stop(self) -> (ExitStatus, String) {
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
         signal(self.pid(), Signal::TERM);
         self.end()
     }
@@ -182,14 +194,14 @@ impl Drop for Node {
     }
 }
 
-pub(super) fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
 }
 
 /// A program of the system; where it is missing the test is skipped, or fails when everything is
 /// required.
-pub(super) fn program(name: &str) -> Option<Command> {
+pub(crate) fn program(name: &str) -> Option<Command> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&paths).any(|path| path.join(name).is_file()) {
         return Some(Command::new(name));

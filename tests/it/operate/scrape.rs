@@ -66,6 +66,20 @@ pub(super) fn strangers(text: &str) -> Vec<String> {
     strangers
 }
 
+/// What can fail in the store.
+const OPERATIONS: [&str; 10] = [
+    "journal_space",
+    "checkpoint_space",
+    "snapshots_rebuilt",
+    "corruption_accepted",
+    "append",
+    "tool_write",
+    "renew",
+    "read",
+    "history",
+    "fatal",
+];
+
 fn is_known(label: &str, value: &str) -> bool {
     let among = |known: &[&str]| known.contains(&value);
     match label {
@@ -98,13 +112,7 @@ fn is_known(label: &str, value: &str) -> bool {
         "state" => among(&["pending", "running", "waiting"]),
         "to" => among(&["closed", "half_open", "open"]),
         "class" => among(&["journal", "snapshots", "export", "history"]),
-        "op" => among(&[
-            "journal_space",
-            "checkpoint_space",
-            "snapshots_rebuilt",
-            "corruption_accepted",
-            "fatal",
-        ]),
+        "op" => among(&OPERATIONS),
         "reason" => among(&[
             // restarts
             "failed",

@@ -213,6 +213,33 @@ fn a_head_that_is_too_large_is_refused_and_the_client_hears_of_it() {
     assert_served_soon(&node);
 }
 
+#[test]
+fn a_body_that_is_too_large_is_refused_also_to_who_does_not_finish_it() {
+    let home = Home::new();
+    let node = Serving::start(&home, "");
+    for (announced, sent) in [
+        (99_999_999, 0),
+        (99_999_999, 6_000_000),
+        (6_000_000, 6_000_000),
+    ] {
+        let mut stream = node.connect();
+        let head = format!(
+            "POST /api/v1/runs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {announced}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; sent]).unwrap();
+        let start = Instant::now();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(
+            &begin, b"HTTP/1.1 413",
+            "{announced} announced, {sent} sent"
+        );
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    }
+}
+
 /// Asks for a large answer many times, reads none of it, and says whether the node has had enough
 /// within so long.
 fn is_cut_for_not_reading(node: &Serving, path: &str, time: Duration) -> bool {

@@ -92,7 +92,11 @@ async fn a_missing_database_or_permission_is_told_with_its_remedy() {
     );
     // A schema of its own is all it needs.
     database.sql(&format!("CREATE SCHEMA crane AUTHORIZATION {user}"));
-    PostgresStore::open(guest).await.unwrap();
+    let store = PostgresStore::open(guest).await.unwrap();
+    let fences = store.acquire(all_shards()).await.unwrap();
+    tell(&store, &mut Told::new(1, &fences)).await;
+    store.probe().await.unwrap();
+    store.checkpoint().await.unwrap();
 }
 
 #[tokio::test]

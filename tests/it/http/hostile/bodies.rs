@@ -96,7 +96,7 @@ fn yaml() -> Vec<Case> {
         .collect();
     let laughs = format!("a0: &a0 [lol]\n{laughs}");
     let deep = format!("steps: {}", "[".repeat(10_000));
-    let bodies: [(&str, &[u8]); 10] = [
+    let bodies: [(&str, &[u8]); 13] = [
         ("nothing", b""),
         ("a comment alone", b"# nothing\n"),
         ("a bracket that stays open", b"steps: [\n"),
@@ -105,6 +105,9 @@ fn yaml() -> Vec<Case> {
         ("two documents", b"steps: []\n---\nsteps: []\n"),
         ("an alias of nothing", b"steps: *nowhere\n"),
         ("a key that is a number", b"1: x\n"),
+        ("a key that is a list", b"? [a]\n: 1\n"),
+        ("a text that is no UTF-8", b"steps: \xff"),
+        ("a NUL", b"steps: \0"),
         ("a billion laughs", laughs.as_bytes()),
         ("10,000 lists in each other", deep.as_bytes()),
     ];

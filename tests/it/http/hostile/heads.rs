@@ -238,6 +238,10 @@ fn parser() -> Vec<Case> {
         raw("a header without a colon", &get("nonsense\r\n")),
         raw("a header without a name", &get(": x\r\n")),
         raw("a blank in a header's name", &get("a b: x\r\n")),
+        raw(
+            "the hello of TLS",
+            "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\r\n\r\n",
+        ),
         raw("a NUL in a header", &get("a: \u{0}\r\n")),
         raw("5,000 headers", &get(&bomb)),
         raw("a header of a mebibyte", &get(&huge)),
