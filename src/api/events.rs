@@ -44,7 +44,7 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
     get, path = "/runs/{id}/events", tag = "runs", operation_id = "follow_run",
     params(
         ("id" = String, Path, description = "The run"),
-        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "Only events behind this one"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "Only events behind this one; an id that a run under way has not reached is refused"),
     ),
     responses(
         (status = OK, description = "The events", content(

@@ -15,15 +15,16 @@ use utoipa::openapi::{OpenApi, RefOr};
 use super::error::shorten;
 use super::{ApiError, ErrorType};
 
-/// The parameters of each route.
+/// The parameters of each route, by path and method.
 #[derive(Clone, Debug)]
-pub(super) struct Known(Arc<HashMap<(Method, String), HashSet<String>>>);
+pub(super) struct Known(Arc<HashMap<String, HashMap<Method, HashSet<String>>>>);
 
 impl Known {
     /// What the document says.
     pub(super) fn of(document: &OpenApi) -> Self {
         let mut known = HashMap::new();
         for (path, item) in &document.paths.paths {
+            let mut methods = HashMap::new();
             for (method, operation) in operations(item) {
                 let names = operation.parameters.iter().flatten();
                 let names = names.filter_map(|parameter| match parameter {
@@ -32,8 +33,9 @@ impl Known {
                     }
                     RefOr::T(_) | RefOr::Ref(_) => None,
                 });
-                known.insert((method, path.clone()), names.collect());
+                methods.insert(method, names.collect());
             }
+            known.insert(path.clone(), methods);
         }
         Self(Arc::new(known))
     }
@@ -61,7 +63,9 @@ pub(super) async fn known_only(
     let query = request.uri().query().unwrap_or_default();
     if !query.is_empty()
         && let Some(path) = request.extensions().get::<MatchedPath>()
-        && let Some(known) = known.get(&(request.method().clone(), path.as_str().to_owned()))
+        && let Some(known) = known
+            .get(path.as_str())
+            .and_then(|methods| methods.get(request.method()))
     {
         let unknown = match pairs(query) {
             Ok(pairs) => pairs.into_iter().find(|(name, _)| !known.contains(name)),

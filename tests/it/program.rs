@@ -5,6 +5,8 @@
     reason = "a helper of a test may panic like the test"
 )]
 
+pub(crate) mod serving;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -5,8 +5,9 @@
 
 use crane_actors::runtime::{ChangeError, ReadError};
 use crane_actors::submit::SubmitError;
+use crane_core::limits;
 use crane_core::plan::Finding;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ApiError, ErrorType};
 
@@ -14,7 +15,8 @@ use super::{ApiError, ErrorType};
 const SPACE_SECONDS: u64 = 10;
 
 impl ApiError {
-    /// The request is well-formed and not valid; all that is wrong with it.
+    /// The request is well-formed and not valid; all that is wrong with it, up to
+    /// [`limits::FINDINGS`].
     pub fn invalid(findings: &[Finding]) -> Self {
         let detail = match findings {
             [] => "the request is not valid".to_owned(),
@@ -24,7 +26,13 @@ impl ApiError {
                 format!("the request is not valid: {first} (and {more} more in details.errors)")
             }
         };
-        Self::new(ErrorType::ValidationError, detail).with(json!({ "errors": findings }))
+        let (listed, unlisted) = findings.split_at(findings.len().min(limits::FINDINGS));
+        let mut errors: Vec<Value> = listed.iter().map(|finding| json!(finding)).collect();
+        if !unlisted.is_empty() {
+            let message = format!("{} more findings are not listed", unlisted.len());
+            errors.push(json!({ "path": "", "message": message }));
+        }
+        Self::new(ErrorType::ValidationError, detail).with(json!({ "errors": errors }))
     }
 
     /// The node is on its way down.
@@ -162,6 +170,23 @@ mod tests {
             assert_eq!(response.status(), 503);
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_beyond_a_bound_is_counted() {
+        let findings: Vec<Finding> = (0..limits::FINDINGS + 7)
+            .map(|n| Finding {
+                path: n.to_string(),
+                message: "wrong".to_owned(),
+            })
+            .collect();
+        let error = ApiError::invalid(&findings);
+        let errors = error.details["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), limits::FINDINGS + 1);
+        assert_eq!(
+            errors[limits::FINDINGS]["message"],
+            "7 more findings are not listed"
+        );
     }
 
     #[test]

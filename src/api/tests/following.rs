@@ -172,7 +172,7 @@ async fn a_reader_that_is_too_slow_is_told_and_the_rest_is_there_for_the_next_re
     assert_eq!(seen, (1..=run.seq.0).collect::<Vec<_>>());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_quiet_stream_says_every_fifteen_seconds_that_it_is_there() {
     let bench = Bench::new().await;
     let id = bench.submit(&sleeper()).await;
@@ -183,6 +183,8 @@ async fn a_quiet_stream_says_every_fifteen_seconds_that_it_is_there() {
                 .unwrap(),
         )
         .await;
+    // Not before: the store answers from a thread of its own, which a paused clock does not await.
+    tokio::time::pause();
     let mut body = stream.into_body();
     let mut comments = Vec::new();
     let start = tokio::time::Instant::now();
@@ -190,8 +192,8 @@ async fn a_quiet_stream_says_every_fifteen_seconds_that_it_is_there() {
         let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
         if frame.starts_with(b":") {
             assert!(frame.ends_with(b"\n\n"));
-            comments.push(start.elapsed().as_secs());
+            comments.push(start.elapsed().as_secs_f64().round());
         }
     }
-    assert_eq!(comments, [15, 30, 45]);
+    assert_eq!(comments, [15.0, 30.0, 45.0]);
 }

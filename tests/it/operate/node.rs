@@ -136,17 +136,6 @@ impl Node {
         Answer::read(stream).unwrap()
     }
 
-    /// Sends bytes as they are and reads what comes until the node closes; `None` when it closes
-    /// without an answer.
-    pub(crate) fn raw(&self, bytes: &[u8]) -> Option<Answer> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // The node may have heard enough before everything is sent.
-        let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        Answer::read(stream)
-    }
-
     /// Carries out a plan of these steps and gives the run as it ended.
     #[track_caller]
     pub(crate) fn run(&self, steps: &Value) -> Value {
