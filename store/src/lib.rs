@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod postgres;
 mod schema;
 pub mod tool_data;
+mod waiter;
 
 use std::collections::BTreeMap;
 use std::fmt;

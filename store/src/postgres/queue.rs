@@ -11,35 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::lock;
-use crate::{Ack, Error, Write};
-
-/// Somebody who waits for a write. Told exactly once: when dropped untold, the answer is that the
-/// outcome is unknown.
-pub(crate) struct Waiter(Option<Ack>);
-
-impl Waiter {
-    /// Wraps the callback.
-    pub(crate) fn new(ack: Ack) -> Self {
-        Self(Some(ack))
-    }
-
-    /// Tells the outcome.
-    pub(crate) fn tell(mut self, outcome: Result<(), Error>) {
-        if let Some(ack) = self.0.take() {
-            ack(outcome);
-        }
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some(ack) = self.0.take() {
-            ack(Err(Error::Fatal(
-                "the store ended with this write under way".into(),
-            )));
-        }
-    }
-}
+use crate::Write;
+pub(crate) use crate::waiter::Waiter;
 
 /// What is asked of a writer.
 pub(crate) enum Task {
