@@ -24,6 +24,7 @@ use crane_tools::ToolsConfig;
 use crane_tools::planner::RulesPlanner;
 
 use crate::config::Config;
+use crate::route::Router;
 
 /// What a node that is not part of a cluster calls itself in a run's `node`.
 pub const LOCAL_NAME: &str = "local";
@@ -46,6 +47,7 @@ pub enum OpenError {
 #[derive(Clone, Debug)]
 pub struct Node {
     runtime: Runtime,
+    router: Router,
     store: Arc<dyn RunStore>,
     data: Option<PathBuf>,
 }
@@ -94,6 +96,7 @@ impl Node {
         })
         .await?;
         Ok(Self {
+            router: Router::alone(runtime.clone()),
             runtime,
             store,
             data,
@@ -103,6 +106,11 @@ impl Node {
     /// The supervision tree.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// The way to all runs, those of other nodes as well.
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     /// The store under it, for reading what is stored as it is.

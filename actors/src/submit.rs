@@ -29,6 +29,9 @@ pub struct Request {
     pub tenant: String,
     /// W3C trace id that the run's lines and calls carry.
     pub trace_id: Option<String>,
+    /// The id that the run is to have, where it was decided before: submitting the same again gives
+    /// the same run. `None` lets the runtime make one, of the key if there is one.
+    pub id: Option<RunId>,
 }
 
 /// The answer to an accepted request.

@@ -23,9 +23,10 @@ impl Runtime {
     }
 
     async fn take_in(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
-        let id = match &request.key {
-            Some(key) => RunId::from_key(&request.tenant, key),
-            None => self.new_id(),
+        let id = match (request.id, &request.key) {
+            (Some(id), _) => id,
+            (None, Some(key)) => RunId::from_key(&request.tenant, key),
+            (None, None) => self.new_id(),
         };
         let keyed = request.key.is_some();
         let checked = submit::check(&self.kernel, request).await?;
@@ -108,7 +109,8 @@ impl Runtime {
         Err(SubmitError::Lost)
     }
 
-    fn new_id(&self) -> RunId {
+    /// An id for a run without a key; no other run has it.
+    pub fn new_id(&self) -> RunId {
         let mut random = [0; 10];
         if let Err(error) = getrandom::fill(&mut random) {
             // Without the system's random numbers, the clock's microseconds and a counter differ.
