@@ -1,10 +1,6 @@
 //! What other nodes ask: the other end of the gateway. Nothing is passed on from here; a node that does
 //! not own a run says who does.
 
-use std::fmt;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
 use crane_cluster::gateway::Dispatch;
 use crane_cluster::gateway::envelope::{Reply, Request};
 use crane_core::{NodeName, RunId, limits};
@@ -18,55 +14,28 @@ use super::wire::{self, Asked};
 use super::words::{Ask, FindAsk, ListAsk, Trouble};
 use crate::api::ApiError;
 
-/// When to ask again a node that is still starting.
-const STARTING: Duration = Duration::from_millis(100);
-
-/// Answers what other nodes ask about runs; everything else goes to `rest`. Clones share it.
-#[derive(Clone)]
-pub struct Dispatcher(Arc<Inner>);
-
-struct Inner {
-    far: OnceLock<Far>,
-    rest: Arc<dyn Dispatch>,
-}
-
-impl fmt::Debug for Dispatcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dispatcher")
-            .field("far", &self.0.far)
-            .finish_non_exhaustive()
-    }
-}
+/// Answers what other nodes ask about runs. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Dispatcher(Far);
 
 impl Dispatcher {
-    /// Until it is told to [`Dispatcher::serve`], it says that it is busy.
-    pub fn new(rest: Arc<dyn Dispatch>) -> Self {
-        let far = OnceLock::new();
-        Self(Arc::new(Inner { far, rest }))
+    /// That of the node of `router`; `None` for a node alone, which nobody asks.
+    pub fn new(router: &Router) -> Option<Self> {
+        router.far.clone().map(Self)
     }
 
-    /// Answers from now on, for the node of `router`; the first one counts.
-    pub fn serve(&self, router: &Router) {
-        if let Some(far) = &router.far {
-            let _ = self.0.far.set(far.clone());
-        }
+    pub(super) fn of(far: Far) -> Self {
+        Self(far)
     }
 }
 
 impl Dispatch for Dispatcher {
     fn dispatch(&self, request: Request) -> BoxFuture<'static, Reply> {
-        let Some(asked) = wire::decode(&request) else {
-            return self.0.rest.dispatch(request);
-        };
-        let far = self.0.far.get().cloned();
+        let far = self.0.clone();
         Box::pin(async move {
-            let (asked, far) = match (asked, far) {
-                (Err(error), _) => return Reply::NotUnderstood(error.to_string()),
-                (Ok(_), None) => {
-                    let retry_after = STARTING;
-                    return Reply::Busy { retry_after };
-                }
-                (Ok(asked), Some(far)) => (asked, far),
+            let asked = match wire::decode(&request) {
+                Ok(asked) => asked,
+                Err(error) => return Reply::NotUnderstood(error.to_string()),
             };
             if request.hops > limits::REDIRECTS {
                 return Reply::NotUnderstood("it was sent on too often".to_owned());

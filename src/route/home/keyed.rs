@@ -92,15 +92,15 @@ impl Home {
             by: me.clone(),
             home: home.clone(),
         };
-        match self.find(run, &ask).await? {
+        let mut taken = match self.find(run, &ask).await? {
             Found::Here => return Ok(Search::At(me)),
-            Found::Promised(_) => {}
-            Found::Taken(_) => return Ok(Search::Taken),
-        }
+            Found::Promised(_) => false,
+            // Somebody else may have created it meanwhile.
+            Found::Taken(_) => true,
+        };
         let asked = others.iter().map(|node| self.find_at(node, run, &ask));
         let found = join_all(asked).await;
-        let (mut missing, mut taken) = (Vec::new(), false);
-        let mut news = Vec::new();
+        let (mut missing, mut news) = (Vec::new(), Vec::new());
         for (node, found) in others.iter().zip(found) {
             match found {
                 Ok(Found::Here) => return Ok(Search::At(node.clone())),
@@ -144,8 +144,10 @@ impl Home {
         ask: &FindAsk,
     ) -> Result<Found, ApiError> {
         // Before anything is promised: from now on this node asks them as well.
-        let seen = [ask.by.clone(), ask.home.clone()];
-        let seen = seen.into_iter().filter(|node| node != self.field.me());
+        let neighbors = self.field.neighbors().into_iter();
+        let seen = neighbors.map(|neighbor| neighbor.node);
+        let seen = seen.chain([ask.by.clone(), ask.home.clone()]);
+        let seen = seen.filter(|node| node != self.field.me());
         self.have_seen(seen.collect()).await?;
         let promised = self.promises.give(run, ask);
         // Looked for after the promise, so that what is being created in between is not missed.

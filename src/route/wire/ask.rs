@@ -182,11 +182,9 @@ fn submit(new: &NewRun) -> Vec<u8> {
     })
 }
 
-/// What a request of another node asks; `None` when its kind is none of these.
-pub(in crate::route) fn decode(
-    request: &envelope::Request,
-) -> Option<Result<Asked, NotUnderstood>> {
-    let known = match request.kind {
+/// What a request of another node asks.
+pub(in crate::route) fn decode(request: &envelope::Request) -> Result<Asked, NotUnderstood> {
+    match request.kind {
         kind::SUBMIT | kind::SUBMIT_AND_WAIT => about_run(request, Ask::submitted(request)),
         kind::LOAD => about_run(request, empty(request, Ask::Load)),
         kind::CANCEL => about_run(request, empty(request, Ask::Cancel)),
@@ -222,9 +220,8 @@ pub(in crate::route) fn decode(
         kind::FORGET => {
             parse(&request.body).map(|ForgetBody { node }| Asked::Forget(NodeName::new(node)))
         }
-        _ => return None,
-    };
-    Some(known)
+        kind => Err(NotUnderstood::new(format!("unknown request: kind {kind}"))),
+    }
 }
 
 fn about_run(
