@@ -21,7 +21,7 @@ pub struct Dispatcher(Far);
 impl Dispatcher {
     /// That of the node of `router`; `None` for a node alone, which nobody asks.
     pub fn new(router: &Router) -> Option<Self> {
-        router.far.clone().map(Self)
+        router.far.clone().map(Self::of)
     }
 
     pub(super) fn of(far: Far) -> Self {

@@ -66,6 +66,11 @@ impl Here {
         }
     }
 
+    /// Whether the run's shard is open here.
+    fn has(&self, run: RunId) -> bool {
+        self.runtime.epoch_of(run.shard()).is_some()
+    }
+
     async fn load(&self, run: RunId, node: &NodeName) -> Answered {
         match self.runtime.load(run).await {
             Ok(Some(run)) => told(&run, node, false),
@@ -123,7 +128,7 @@ impl Here {
 
 impl Answers for Here {
     fn new_id(&self) -> RunId {
-        self.runtime.new_id()
+        self.runtime.random_id()
     }
 
     fn answer<'a>(
@@ -136,8 +141,14 @@ impl Answers for Here {
             match ask {
                 Ask::Submit(new) => self.submit(run, new, node).await,
                 Ask::Load => self.load(run, node).await,
-                Ask::Cancel => changed(self.runtime.cancel(run).await, node),
-                Ask::Retry => changed(self.runtime.retry(run).await, node),
+                Ask::Cancel => {
+                    let open = self.has(run);
+                    changed(self.runtime.cancel(run).await, open, node)
+                }
+                Ask::Retry => {
+                    let open = self.has(run);
+                    changed(self.runtime.retry(run).await, open, node)
+                }
                 Ask::End { wait } => self.end(run, *wait, node).await,
                 Ask::Events(after) => self.events(run, *after).await,
             }
@@ -281,11 +292,14 @@ fn told(run: &Run, node: &NodeName, created: bool) -> Answered {
     Ok(told)
 }
 
-fn changed(changed: Result<Run, ChangeError>, node: &NodeName) -> Answered {
+/// What came of a change; `open` is whether the run's shard was open here before.
+fn changed(changed: Result<Run, ChangeError>, open: bool, node: &NodeName) -> Answered {
     match changed {
         Ok(run) => told(&run, node, false),
         Err(ChangeError::NotFound(_)) => Ok(Answer::NotFound),
-        Err(ChangeError::Lost(_)) => Err(Trouble::Unknown),
+        Err(ChangeError::NotOwner(_)) if !open => Err(Trouble::NotOwner),
+        // It was closed before the answer.
+        Err(ChangeError::NotOwner(_) | ChangeError::Lost(_)) => Err(Trouble::Unknown),
         Err(ChangeError::Read(error)) => of_read(error),
         Err(error @ ChangeError::Rejected(_)) => Ok(Answer::Refused(error.into())),
     }
@@ -293,8 +307,8 @@ fn changed(changed: Result<Run, ChangeError>, node: &NodeName) -> Answered {
 
 fn of_submit(error: SubmitError) -> Answered {
     match error {
-        // It goes down: nothing was done, and another node takes its runs over.
-        SubmitError::Stopping => Err(Trouble::NotOwner),
+        // What may have been done is found by its id, wherever the run is now.
+        SubmitError::Stopping | SubmitError::NotOwner(_) => Err(Trouble::NotOwner),
         SubmitError::Lost => Err(Trouble::Unknown),
         SubmitError::Invalid(_)
         | SubmitError::KeyReused(_)
@@ -306,6 +320,7 @@ fn of_submit(error: SubmitError) -> Answered {
 
 fn of_read(error: ReadError) -> Answered {
     match error {
+        ReadError::NotOwner(_) => Err(Trouble::NotOwner),
         ReadError::Store(_) | ReadError::Damaged(_) => Ok(Answer::Refused(error.into())),
     }
 }

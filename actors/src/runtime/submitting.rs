@@ -1,7 +1,7 @@
 //! Taking run messages in: the id, the key, the answer.
 
 use crane_core::plan::Finding;
-use crane_core::{Run, RunId};
+use crane_core::{Run, RunId, limits};
 use tokio::sync::oneshot;
 
 use super::{PAUSE, ReadError, Runtime, TRIES};
@@ -29,14 +29,20 @@ impl Runtime {
             (None, None) => self.new_id(),
         };
         let keyed = request.key.is_some();
+        let repeatable = request.id.is_some() || keyed;
+        if self.kernel.is_elsewhere(id.shard()) {
+            return Err(SubmitError::NotOwner(id.shard()));
+        }
         let checked = submit::check(&self.kernel, request).await?;
         let hash = checked.submission.accepted.request_hash;
+        // A repeat without a key is rare, and found out when the run is to be created.
         if keyed && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
             return self.known(run, hash);
         }
         if let Some(error) = self.kernel.store.refusing() {
             return Err(error.into());
         }
+        let tenure = self.kernel.tenures.get(id.shard());
         let (reply, answer) = oneshot::channel();
         let (watcher, end) = if watch {
             let (sender, receiver) = oneshot::channel();
@@ -54,7 +60,11 @@ impl Runtime {
                 watcher,
             })),
         );
-        match answer.await.unwrap_or(Err(SubmitError::Lost)) {
+        let unanswered = || match tenure.filter(|tenure| repeatable && tenure.is_over()) {
+            Some(tenure) => SubmitError::NotOwner(tenure.shard()),
+            None => SubmitError::Lost,
+        };
+        match answer.await.unwrap_or_else(|_| Err(unanswered())) {
             Ok(run) => {
                 self.kernel.metrics.submitted.increment(1);
                 Ok(Submitted {
@@ -96,6 +106,9 @@ impl Runtime {
     /// A run that another request is creating right now, once it is durable.
     async fn described(&self, id: RunId) -> Result<Run, SubmitError> {
         for _ in 0..TRIES {
+            if self.kernel.is_elsewhere(id.shard()) {
+                return Err(SubmitError::NotOwner(id.shard()));
+            }
             let (sender, answer) = oneshot::channel();
             self.send(id, ShardMsg::Describe(id, sender));
             if let Ok(run) = answer.await {
@@ -109,8 +122,24 @@ impl Runtime {
         Err(SubmitError::Lost)
     }
 
-    /// An id for a run without a key; no other run has it.
-    pub fn new_id(&self) -> RunId {
+    /// A new id; on a node that does not own every shard, one of a shard that is open here, if any
+    /// is.
+    fn new_id(&self) -> RunId {
+        let mut id = self.random_id();
+        if self.kernel.lease.is_none() || self.kernel.tenures.all().is_empty() {
+            return id;
+        }
+        for _ in 0..limits::OWN_ID_TRIES {
+            if self.kernel.tenures.open(id.shard()).is_some() {
+                break;
+            }
+            id = self.random_id();
+        }
+        id
+    }
+
+    /// A new id, of any shard.
+    pub fn random_id(&self) -> RunId {
         let mut random = [0; 10];
         if let Err(error) = getrandom::fill(&mut random) {
             // Without the system's random numbers, the clock's microseconds and a counter differ.
@@ -124,6 +153,7 @@ impl Runtime {
 fn read_to_submit(error: ReadError) -> SubmitError {
     match error {
         ReadError::Store(error) => SubmitError::Store(error),
+        ReadError::NotOwner(shard) => SubmitError::NotOwner(shard),
         ReadError::Damaged(detail) => SubmitError::Store(crane_store::Error::Fatal(detail.into())),
     }
 }
