@@ -1,6 +1,7 @@
 //! Layers and their order, what is refused and where, what is shown.
 
 mod bad;
+mod clusters;
 
 use serde_json::json;
 
@@ -100,6 +101,7 @@ fn every_field_is_read_from_the_file() {
         api,
         limits,
         store,
+        cluster,
         tools,
         log,
     } = read(text, &[], &[]).unwrap().config;
@@ -115,6 +117,8 @@ fn every_field_is_read_from_the_file() {
     assert_eq!(store.disk_reserve, 1 << 30);
     assert_eq!(store.retention.age.as_secs(), 36 * 3_600);
     assert!(store.accept_corruption);
+    assert_eq!(store.postgres, None);
+    assert_eq!(cluster, Config::default().cluster);
     assert_eq!(tools.http.allow.len(), 2);
     assert_eq!(
         tools.http.response_bytes, 65_536,
@@ -154,10 +158,10 @@ fn the_example_in_the_documentation_is_accepted_says_all_and_changes_nothing() {
 #[test]
 fn what_is_shown_reads_back_as_the_same_and_hides_secrets() {
     let text =
-        "[api]\ntokens = [\"secret\"]\nmax_connections = 3\n[limits]\nrun_bytes = \"2MiB\"\n";
+        "[api]\ntokens = [\"s3cret\"]\nmax_connections = 3\n[limits]\nrun_bytes = \"2MiB\"\n";
     let loaded = read(text, &[], &[]).unwrap();
     let shown = loaded.text();
-    assert!(!shown.contains("secret"), "{shown}");
+    assert!(!shown.contains("s3cret"), "{shown}");
     assert!(shown.contains("max_connections = 3 "), "{shown}");
     assert!(shown.contains("# crane.toml:3"), "{shown}");
     let mut again = read(&shown, &[], &[]).unwrap().config;
@@ -174,7 +178,7 @@ fn what_is_shown_reads_back_as_the_same_and_hides_secrets() {
         json!("default")
     );
     assert_eq!(json["api"]["tokens"]["value"], json!(["***"]));
-    assert!(!format!("{loaded:?}").contains("secret"));
+    assert!(!format!("{loaded:?}").contains("s3cret"));
 }
 
 #[test]
