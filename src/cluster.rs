@@ -39,7 +39,7 @@ use crane_cluster::gateway::envelope::{Reply, Request};
 use crane_cluster::gateway::{self, Peers};
 use crane_cluster::gossip::{Gossip, Members};
 use crane_cluster::ownership::driver::Standing;
-use crane_cluster::ownership::words::{Event, Phase, Sight};
+use crane_cluster::ownership::words::{Event, Phase, Row, Sight};
 use crane_core::{Epoch, NodeName, ShardId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -176,6 +176,11 @@ impl Cluster {
             },
             Some(_) | None => Place::Nobody,
         }
+    }
+
+    /// Who owns a shard, and since which epoch, as far as this node knows.
+    pub(crate) fn row(&self, shard: ShardId) -> Option<Row> {
+        self.0.routes.row(shard)
     }
 
     /// Whether gossip has lost the node, or knows a later life of it.

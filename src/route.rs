@@ -14,6 +14,7 @@
 //! What never lives here: who owns a shard ([`field::Field`] says it), what a run may do (the
 //! runtime's), HTTP. Refusals travel as the API says them, so that every node says the same.
 
+mod cluster;
 mod dispatch;
 mod far;
 mod field;
@@ -43,7 +44,7 @@ use crane_store::{Filter, Page};
 use tokio::time::Instant;
 
 pub use dispatch::Dispatcher;
-pub use field::{Field, Neighbor, Place};
+pub use field::{Field, Neighbor};
 pub use home::Merged;
 pub use tail::{Heard, Tail};
 
@@ -127,13 +128,13 @@ impl Router {
         })
     }
 
-    /// Whether runs are taken in, in this phase of the node's life: one that goes down passes them on
-    /// to others, as long as there are some.
+    /// Whether runs are taken in, in this phase of the node's life: one that others take over from
+    /// passes them on, as long as there are others.
     pub fn admits(&self, phase: Phase) -> bool {
         match (phase, &self.far) {
             (Phase::Serving, _) => true,
-            (Phase::Draining, Some(far)) => far.has_company(),
-            (Phase::Draining, None) | (Phase::Closing, _) => false,
+            (Phase::Leaving, Some(far)) => far.has_company(),
+            (Phase::Leaving, None) | (Phase::Draining | Phase::Closing, _) => false,
         }
     }
 

@@ -10,23 +10,9 @@ use crane_core::{Epoch, NodeName, RunId, ShardId};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::words::{Answer, Ask, ListAsk, Listed, Trouble};
+pub(super) use crate::cluster::Place;
 
-/// Where the runs of a shard are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// This node owns it.
-    Here(Epoch),
-    /// Another one does.
-    There {
-        /// Which.
-        node: NodeName,
-        /// Since when.
-        epoch: Epoch,
-    },
-    /// Nobody does, or nobody knows.
-    Nobody,
-}
+use super::words::{Answer, Ask, ListAsk, Listed, Trouble};
 
 /// Another node that gossip lists.
 #[derive(Clone, Debug, PartialEq, Eq)]

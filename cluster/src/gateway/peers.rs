@@ -107,6 +107,11 @@ impl Peers {
         self.read().keys().cloned().collect()
     }
 
+    /// Whether a node can be called now.
+    pub fn reaches(&self, node: &NodeName) -> bool {
+        self.read().contains_key(node)
+    }
+
     /// Changes whenever a node can or cannot be called any more.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
