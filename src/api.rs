@@ -14,6 +14,7 @@
 mod answer;
 mod auth;
 mod body;
+mod cluster;
 mod cors;
 mod deadline;
 mod docs;
@@ -109,6 +110,7 @@ pub fn router(api: Api) -> Router {
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(supervision::routes())
+        .merge(cluster::routes())
         .merge(operate::routes())
         .merge(runs::routes())
         .merge(events::routes())

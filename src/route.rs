@@ -25,7 +25,7 @@ mod shared;
 mod stuck;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trip;
 mod way;
 mod wire;

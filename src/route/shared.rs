@@ -149,12 +149,10 @@ impl Shared {
         answered.map_err(|_: Trouble| stuck::refusal(run, ask, Stuck::Unowned))
     }
 
-    /// Who is named as the owner of a run; this node while it is nobody.
+    /// Who is named as the owner of a run, alive or not; this node while it is nobody.
     fn owner(&self, run: RunId) -> NodeName {
-        match self.way.field.place(run.shard()) {
-            Place::There { node, .. } => node,
-            Place::Here(_) | Place::Nobody => self.way.field.me().clone(),
-        }
+        let (owner, _) = self.way.field.owner(run.shard());
+        owner.map_or_else(|| self.way.field.me().clone(), |owner| owner.node)
     }
 }
 

@@ -3,7 +3,7 @@
 mod asking;
 mod following;
 mod submitting;
-pub(super) mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 

@@ -15,12 +15,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::api::{ApiError, ErrorType};
-use crate::route::Dispatcher;
 use crate::route::far::Far;
 use crate::route::field::{Answers, Field, Neighbor, Place};
 use crate::route::home::Home;
 use crate::route::shared::Shared;
 use crate::route::words::{After, Answer, Ask, Events, ListAsk, Listed, NewRun, Told, Trouble};
+use crate::route::{Dispatcher, Router};
 
 /// What happens to the next call to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,8 @@ struct State {
     dispatchers: HashMap<NodeName, Dispatcher>,
     /// Calls by the node that was called.
     calls: HashMap<NodeName, usize>,
-    ids: u64,
+    /// Where the next delay of a call comes from; none when it is zero.
+    seed: u64,
 }
 
 /// See the module.
@@ -96,7 +97,7 @@ impl World {
     }
 
     /// A node with a store in common with others.
-    pub(crate) fn shared(&self, node: &str) -> Far {
+    pub(in crate::route) fn shared(&self, node: &str) -> Far {
         let me = name(node);
         let field = Arc::new(FakeField::new(self, &me));
         let here = Arc::new(FakeNode::new(self, &me));
@@ -105,7 +106,7 @@ impl World {
     }
 
     /// A node with its own store, and its data in a directory.
-    pub(crate) fn home(&self, node: &str, data: Option<&std::path::Path>) -> Far {
+    pub(in crate::route) fn home(&self, node: &str, data: Option<&std::path::Path>) -> Far {
         let me = name(node);
         let field = Arc::new(FakeField::new(self, &me));
         let here = Arc::new(FakeNode::new(self, &me));
@@ -157,6 +158,34 @@ impl World {
     /// `from` does not hear of `node` by itself.
     pub(crate) fn hides(&self, from: &str, node: &str) {
         self.change(|state| state.hidden.push((name(from), name(node))));
+    }
+
+    /// From now on calls take their time, each another.
+    pub(crate) fn delays(&self, seed: u64) {
+        self.change(|state| state.seed = seed | 1);
+    }
+
+    /// A part of a call.
+    async fn delay(&self) {
+        let millis = {
+            let mut state = self.state();
+            // Steele, Vigna: LXM's multiplier; any would do.
+            state.seed = state.seed.wrapping_mul(0xd134_2543_de82_ef95);
+            state.seed >> 59
+        };
+        if millis > 0 {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+    }
+
+    /// A node with a store in common with others, and a real runtime on it.
+    pub(crate) fn real(&self, node: &str, runtime: &crane_actors::Runtime) -> Router {
+        let field = Arc::new(FakeField::new(self, &name(node)));
+        let router = Router::shared(runtime.clone(), field, Duration::from_secs(60));
+        if let Some(far) = &router.far {
+            self.add(name(node), far.clone());
+        }
+        router
     }
 
     /// How often a node was called.
@@ -211,9 +240,14 @@ impl FakeField {
         }
     }
 
-    fn truth(&self, shard: ShardId) -> (Option<NodeName>, Epoch) {
-        let state = self.world.state();
-        state.owners.get(&shard).cloned().unwrap_or_default()
+    /// Each reading is remembered, so that a node believes what it has read until it learns better.
+    fn row(&self, shard: ShardId) -> (Option<NodeName>, Epoch) {
+        let truth = || {
+            let state = self.world.state();
+            state.owners.get(&shard).cloned().unwrap_or_default()
+        };
+        let mut known = self.known.lock().unwrap();
+        known.entry(shard).or_insert_with(truth).clone()
     }
 }
 
@@ -222,11 +256,8 @@ impl Field for FakeField {
         &self.me
     }
 
-    /// Each reading is remembered, so that a node believes what it has read until it learns better.
     fn place(&self, shard: ShardId) -> Place {
-        let truth = self.truth(shard);
-        let mut known = self.known.lock().unwrap();
-        let (owner, epoch) = known.entry(shard).or_insert(truth).clone();
+        let (owner, epoch) = self.row(shard);
         match owner {
             None => Place::Nobody,
             Some(node) if node == self.me => Place::Here(epoch),
@@ -235,7 +266,7 @@ impl Field for FakeField {
     }
 
     fn owner(&self, shard: ShardId) -> (Option<Owner>, Epoch) {
-        let (owner, epoch) = self.truth(shard);
+        let (owner, epoch) = self.row(shard);
         let owner = owner.map(|node| Owner {
             node,
             generation: Generation(1),
@@ -256,8 +287,8 @@ impl Field for FakeField {
     }
 
     fn refresh(&self) {
-        let state = self.world.state();
         let mut known = self.known.lock().unwrap();
+        let state = self.world.state();
         for (shard, row) in known.iter_mut() {
             if let Some(truth) = state.owners.get(shard) {
                 row.clone_from(truth);
@@ -321,7 +352,12 @@ impl Field for FakeField {
                     let _ = changes.changed().await;
                 }
             };
-            let work = dispatcher.dispatch(request.clone());
+            let work = async {
+                self.world.delay().await;
+                let reply = dispatcher.dispatch(request.clone()).await;
+                self.world.delay().await;
+                reply
+            };
             let work = tokio::time::timeout(request.deadline, work);
             let reply = tokio::select! {
                 reply = work => reply.unwrap_or(Reply::Expired),
@@ -477,7 +513,6 @@ impl Answers for FakeNode {
         static COUNT: OnceLock<AtomicU64> = OnceLock::new();
         let count = COUNT.get_or_init(AtomicU64::default);
         let number = count.fetch_add(1, Ordering::Relaxed);
-        self.world.state().ids += 1;
         let mut random = [0; 10];
         random[2..].copy_from_slice(&number.to_be_bytes());
         RunId::from_time(number, random)
