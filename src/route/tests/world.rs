@@ -160,7 +160,12 @@ impl World {
         self.change(|state| state.hidden.push((name(from), name(node))));
     }
 
-    /// From now on calls take their time, each another.
+    /// Now everybody has heard of `node`.
+    pub(crate) fn reveals(&self, node: &str) {
+        self.change(|state| state.hidden.retain(|(_, hidden)| hidden.as_str() != node));
+    }
+
+    /// From now on calls, and taking runs in, take their time, each another.
     pub(crate) fn delays(&self, seed: u64) {
         self.change(|state| state.seed = seed | 1);
     }
@@ -535,6 +540,7 @@ impl Answers for FakeNode {
             }
             match ask {
                 Ask::Submit(new) => {
+                    self.world.delay().await;
                     let created = self.submit(run, new)?;
                     // Whatever goes wrong in waiting, the run is accepted.
                     let _ = self.until(run, new.wait, |run| run.status.is_ended()).await;
