@@ -29,20 +29,19 @@ impl Runtime {
             (None, None) => self.new_id(),
         };
         let keyed = request.key.is_some();
-        let repeatable = request.id.is_some() || keyed;
+        let repeatable = keyed || request.id.is_some();
         if self.kernel.is_elsewhere(id.shard()) {
             return Err(SubmitError::NotOwner(id.shard()));
         }
         let checked = submit::check(&self.kernel, request).await?;
         let hash = checked.submission.accepted.request_hash;
-        // A repeat without a key is rare, and found out when the run is to be created.
         if keyed && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
             return self.known(run, hash);
         }
         if let Some(error) = self.kernel.store.refusing() {
             return Err(error.into());
         }
-        let tenure = self.kernel.tenures.get(id.shard());
+        let tenure = self.kernel.watched(id.shard()).map_err(read_to_submit)?;
         let (reply, answer) = oneshot::channel();
         let (watcher, end) = if watch {
             let (sender, receiver) = oneshot::channel();
