@@ -333,15 +333,19 @@ impl Cluster {
         self.note_change();
     }
 
-    /// Goes: drains, and returns when this node owns nothing any more, others have had time to hear
-    /// of it, and they were told goodbye; or when that takes too long.
-    pub async fn leave(&self) {
+    /// Drains, and returns when this node owns nothing any more and others have had time to hear of it,
+    /// or when that takes too long. It can still be asked, and ask.
+    pub async fn hand_over(&self) {
         self.drain();
         match self.0.mode {
-            Mode::Shared => self.hand_over().await,
+            Mode::Shared => self.until_left().await,
             Mode::Home if self.has_company() => tokio::time::sleep(LINGER).await,
             Mode::Home => {}
         }
+    }
+
+    /// Tells the others goodbye; from then on nobody is asked, and nobody asks.
+    pub async fn leave(&self) {
         self.0.leaving.store(true, Ordering::Release);
         self.0.gossip.leave();
         let mut gossiping = self.0.gossiping.clone();
@@ -358,7 +362,7 @@ impl Cluster {
         members.members.iter().any(|m| m.sight != Sight::Down)
     }
 
-    async fn hand_over(&self) {
+    async fn until_left(&self) {
         let Options {
             lease,
             drain_timeout,

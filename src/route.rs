@@ -128,14 +128,11 @@ impl Router {
         })
     }
 
-    /// Whether runs are taken in, in this phase of the node's life: one that others take over from
-    /// passes them on, as long as there are others.
+    /// Whether runs are taken in, in this phase of the node's life: one that goes passes them on, as long
+    /// as there are others.
     pub fn admits(&self, phase: Phase) -> bool {
-        match (phase, &self.far) {
-            (Phase::Serving, _) => true,
-            (Phase::Leaving, Some(far)) => far.has_company(),
-            (Phase::Leaving, None) | (Phase::Draining | Phase::Closing, _) => false,
-        }
+        let has_company = || self.far.as_ref().is_some_and(Far::has_company);
+        phase == Phase::Serving || has_company()
     }
 
     /// The phase in which requests that wait for a run are answered as it stands.

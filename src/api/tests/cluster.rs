@@ -287,7 +287,7 @@ async fn a_node_that_others_take_over_from_is_still_a_door() {
     assert_eq!(run["node"], "b");
     let ready = pair.a.get("/health/ready").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
-    pair.a.api.life.advance(Phase::Draining);
+    pair.world.down("b");
     let run = json!({ "prompt": "calculate 1" });
     pair.a.post("/runs", &run).await.refused(503, "unavailable");
 }
