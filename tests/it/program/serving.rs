@@ -51,7 +51,7 @@ impl Serving {
         Self::spawn(home, command)
     }
 
-    fn spawn(home: &Home, mut command: Command) -> Self {
+    pub(crate) fn spawn(home: &Home, mut command: Command) -> Self {
         let log = home.path("log");
         let mut child = command
             .stdout(Stdio::piped())
@@ -84,6 +84,11 @@ impl Serving {
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it wrote to standard error.
