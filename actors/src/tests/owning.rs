@@ -147,7 +147,7 @@ async fn a_timer_of_an_old_epoch_does_not_replace_one_of_the_new() {
     assert_eq!(ended.status(), RunStatus::Completed);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_that_come_and_go_often_end_up_as_they_were_told_last() {
     let member = Member::start().await;
     let mut fence = member.open(&[]).await;
