@@ -15,6 +15,7 @@
 
 mod activation;
 mod admission;
+mod inherited;
 mod supervision;
 mod timers;
 
@@ -23,7 +24,6 @@ use std::sync::Arc;
 
 use crane_core::restart::RestartIntensity;
 use crane_core::{Run, RunId, Timestamp};
-use crane_store::Unfinished;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -32,6 +32,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 use crate::run::{Queued, RunMsg};
 use crate::submit::Submit;
+pub(crate) use inherited::Inherited;
 use timers::Timers;
 
 /// See the module.
@@ -87,8 +88,8 @@ pub(crate) struct ShardArgs {
     pub(crate) kernel: Arc<Kernel>,
     /// Which of the node's shards it is.
     pub(crate) index: usize,
-    /// Unfinished runs to take up, oldest first.
-    pub(crate) unfinished: Vec<Unfinished>,
+    /// What it takes up.
+    pub(crate) inherited: Inherited,
 }
 
 /// How a shard stands to one run's actor.
@@ -128,6 +129,8 @@ pub(crate) struct ShardState {
     asked_for_slot: bool,
     budgets: HashMap<RunId, RestartIntensity>,
     drained: Option<oneshot::Sender<()>>,
+    /// Slots that were set aside for what it takes up at the start.
+    granted: Option<OwnedSemaphorePermit>,
 }
 
 impl Actor for RunShard {
@@ -152,8 +155,9 @@ impl Actor for RunShard {
             asked_for_slot: false,
             budgets: HashMap::new(),
             drained: None,
+            granted: args.inherited.slots,
         };
-        state.take_up(args.unfinished);
+        state.take_up(args.inherited.runs);
         Ok(state)
     }
 
@@ -162,6 +166,7 @@ impl Actor for RunShard {
         _myself: ActorRef<Mail<ShardMsg>>,
         state: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
+        state.use_granted_slots();
         state.fill_slots();
         state.timers.arm(&state.me, &state.kernel.clock);
         state.show_load();

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use crane_core::run::Input;
-use crane_core::{Run, RunId, RunStatus};
+use crane_core::{Run, RunId};
 use crane_store::{Append, Error, Unfinished, Write};
 use ractor::ActorProcessingErr;
 
+use super::inherited::{is_under_way, sleeps};
 use super::{Hold, ShardMsg, ShardState, Slot};
 use crate::run::{Queued, Reply};
 use crate::submit::{Submit, SubmitError};
@@ -93,16 +94,29 @@ impl ShardState {
     }
 
     /// Unfinished runs of the store: those that only wait get their timer, the others a place in
-    /// the queue. Nothing is spawned or even read here.
-    pub(super) fn take_up(&mut self, unfinished: Vec<Unfinished>) {
-        for Unfinished { run, summary } in unfinished {
-            match (summary.status, summary.wake_at) {
-                (RunStatus::Waiting, Some(at)) => self.timers.set(run, at),
+    /// the queue, first those that were under way. Nothing is spawned or even read here.
+    pub(super) fn take_up(&mut self, mut unfinished: Vec<Unfinished>) {
+        unfinished.sort_by_key(|run| !is_under_way(run));
+        for one in unfinished {
+            match one.summary.wake_at {
+                Some(at) if sleeps(&one) => self.timers.set(one.run, at),
                 _ => {
                     self.kernel.pending.fetch_add(1, Ordering::AcqRel);
-                    self.enqueue(run);
+                    self.enqueue(one.run);
                 }
             }
+        }
+    }
+
+    /// Gives the slots that were set aside for this shard to the first of its queue.
+    pub(super) fn use_granted_slots(&mut self) {
+        let Some(mut slots) = self.granted.take() else {
+            return;
+        };
+        while !self.pending.is_empty()
+            && let Some(slot) = slots.split(1)
+        {
+            self.give(slot);
         }
     }
 
