@@ -244,7 +244,7 @@ async fn order(hot: &[usize]) -> Vec<String> {
 #[tokio::test]
 async fn hot_runs_come_first() {
     assert_eq!(order(&[3, 2]).await, ["s3", "s2", "s0", "s1"]);
-    // The control: without them, the oldest come first.
+    // The control: without them, that which had begun and then the oldest come first.
     assert_eq!(order(&[]).await, ["s0", "s1", "s2", "s3"]);
 }
 
