@@ -1,6 +1,7 @@
 //! Several nodes, as processes on this machine: whichever is asked, the answer is the same.
 
 mod home;
+mod operate;
 #[allow(dead_code, reason = "another test binary uses the rest of it")]
 #[path = "../../store/src/postgres/tests/server.rs"]
 mod postgres;
