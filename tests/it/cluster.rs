@@ -1,5 +1,10 @@
 //! Several nodes, as processes on this machine: whichever is asked, the answer is the same.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test may panic like the test"
+)]
+
 mod home;
 mod operate;
 #[allow(dead_code, reason = "another test binary uses the rest of it")]

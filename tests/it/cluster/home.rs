@@ -27,7 +27,7 @@ fn keyed(node: &Node, key: &str) -> (u16, Value) {
 
 #[test]
 fn runs_have_a_home_and_every_node_answers_for_all_of_them() {
-    let (mut nodes, ports) = three();
+    let (nodes, ports) = three();
     let mut homes = std::collections::BTreeMap::new();
     for number in 0..18 {
         let body = json!({ "prompt": "calculate 6 * 7" });
@@ -63,7 +63,11 @@ fn runs_have_a_home_and_every_node_answers_for_all_of_them() {
     let same =
         |(status, run): &(u16, Value)| *status == 200 && run["run_id"] == again[0].1["run_id"];
     assert!(again.iter().all(same), "{again:?}");
-    // One is gone, and nobody knows whether it holds the next key.
+    a_member_goes_and_comes_back(nodes, &ports, homes.get("c"));
+}
+
+/// While one is gone, nobody knows whether it holds a key.
+fn a_member_goes_and_comes_back(mut nodes: Vec<Node>, ports: &[u16], held: Option<&String>) {
     let c = nodes.pop().unwrap();
     c.serving.kill();
     for node in &nodes {
@@ -76,7 +80,7 @@ fn runs_have_a_home_and_every_node_answers_for_all_of_them() {
             .post("/runs", &json!({ "prompt": "calculate 1" }));
         assert_eq!(without.status, 201, "{}", without.text());
     }
-    if let Some(id) = homes.get("c") {
+    if let Some(id) = held {
         let answer = nodes[0].serving.get(&format!("/runs/{id}"));
         answer.refused(503, "unavailable");
     }
@@ -88,7 +92,10 @@ fn runs_have_a_home_and_every_node_answers_for_all_of_them() {
     eventually("it is back", || nodes[0].company() == 2 && c.company() == 2);
     eventually("it is asked again", || keyed(&nodes[0], "new").0 == 201);
     assert_eq!(keyed(&nodes[1], "new").0, 200);
-    // It is gone for good.
+    a_member_is_removed(&nodes, c);
+}
+
+fn a_member_is_removed(nodes: &[Node], c: Node) {
     c.serving.kill();
     let server = format!("http://{}", nodes[0].serving.address);
     eventually("the loss is noticed", || {

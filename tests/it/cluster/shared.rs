@@ -1,7 +1,5 @@
 //! Three nodes on one PostgreSQL.
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::postgres::Server;
 use super::*;
 
@@ -173,8 +171,7 @@ fn streams_and_waits_follow_a_run_whose_node_goes_or_is_killed() {
         });
         let read = scope.spawn(|| read_stream(&mut stream));
         thread::sleep(Duration::from_millis(1_200));
-        let pid = Pid::from_raw(i32::try_from(b.serving.pid()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        b.serving.terminate();
         (wait.join().unwrap(), read.join().unwrap())
     });
     assert_eq!(waited.status, 201, "{}", waited.text());

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, ExitStatus};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::process::Process;
@@ -70,9 +71,9 @@ impl Serving {
         self.process.is_running()
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.pid()
+    /// Makes it go down in good order.
+    pub(crate) fn terminate(&self) {
+        self.process.signal(Signal::TERM);
     }
 
     /// What it wrote to standard error.
