@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
         () = interrupt.next() => return Ok(0),
     };
     let life = Life::default();
-    node.join(life.clone()).await?;
+    let node = node.join(life.clone()).await?;
     let listener = bound
         .listen()
         .map_err(|error| cannot_listen(address, &error))?;

@@ -295,7 +295,7 @@ fn secret(text: &str) -> Result<Hidden, String> {
 }
 
 /// One secret a line, the one to use first.
-fn secrets_of(path: &PathBuf) -> Result<Vec<Hidden>, String> {
+fn secrets_of(path: &Path) -> Result<Vec<Hidden>, String> {
     let text = read(path)?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let secrets: Vec<Hidden> = lines.map(secret).collect::<Result<_, _>>()?;
