@@ -101,6 +101,11 @@ impl Node {
         }
     }
 
+    /// What `--server` takes.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
