@@ -17,7 +17,9 @@
 //! Relative paths are relative to the directory that the program was started in, wherever they
 //! are set.
 
+mod cluster;
 mod file;
+mod hidden;
 mod origin;
 mod reader;
 mod relations;
@@ -38,7 +40,9 @@ use crate::telemetry::Format;
 use crate::token::Tokens;
 use file::File;
 use reader::{Layers, PREFIX, Reader};
+use value::Value;
 
+pub use hidden::Hidden;
 pub use origin::{Finding, Origin, Refused};
 pub use reader::Setting;
 
@@ -56,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[store]`
     pub store: StoreConfig,
+    /// `[cluster]`
+    pub cluster: ClusterConfig,
     /// `[tools]`
     pub tools: ToolsConfig,
     /// `[log]`
@@ -113,9 +119,11 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// The embedded store.
+/// Where runs are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
+    /// The database that nodes share; without it the store is embedded.
+    pub postgres: Option<PostgresConfig>,
     /// Free bytes of the disk below which new runs are refused.
     pub disk_reserve: u64,
     /// How long ended runs are kept.
@@ -124,6 +132,53 @@ pub struct StoreConfig {
     pub export_bytes: u64,
     /// Whether it goes on past a damaged place of its journal; an operator's decision.
     pub accept_corruption: bool,
+}
+
+/// The database of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresConfig {
+    /// Where it is, and who may use it.
+    pub url: Hidden,
+    /// The schema that holds everything.
+    pub schema: String,
+    /// Certificates to trust in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether a server is taken that may lose what it has committed.
+    pub allow_unsafe: bool,
+}
+
+/// The other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Nodes with another id are not heard.
+    pub id: String,
+    /// Where gossip (UDP) and the gateway (TCP) listen.
+    pub listen: Option<SocketAddr>,
+    /// Host and port at which others reach both; otherwise `listen`.
+    pub advertise: Option<String>,
+    /// Some nodes to begin with, host and port.
+    pub seeds: Vec<String>,
+    /// What nodes of the cluster know, the one to use first.
+    pub secrets: Vec<Hidden>,
+    /// How long a lease lives without renewal.
+    pub lease: Duration,
+    /// Where others reach the API of this node.
+    pub api_advertise: Option<String>,
+    /// Certificates by which nodes know each other.
+    pub tls: Option<ClusterTls>,
+    /// Where the node stands, such as a rack or a data center.
+    pub zone: String,
+}
+
+/// Certificates of a node for its cluster, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterTls {
+    /// The chain, the node's own certificate first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    /// The authority that has signed the certificates of all nodes.
+    pub ca: PathBuf,
 }
 
 /// What `crane serve` says about itself on standard error.
@@ -182,6 +237,11 @@ impl Loaded {
 }
 
 impl Config {
+    /// Whether the node is one of several, or may become so.
+    pub fn is_clustered(&self) -> bool {
+        self.store.postgres.is_some() || self.cluster.listen.is_some()
+    }
+
     /// Reads the configuration of this process.
     ///
     /// # Errors
@@ -223,6 +283,14 @@ impl Config {
             .into_iter()
             .map(|(name, origin, value)| (name, (origin, value)))
             .collect();
+        let variables: Vec<(String, String)> = variables.into_iter().collect();
+        let secret = variables
+            .iter()
+            .find(|(name, value)| name == cluster::SECRET_VARIABLE && !value.is_empty());
+        let secret = secret.map(|(name, value)| {
+            let secret = Value::List(vec![Value::Text(value.clone())]);
+            (name.clone(), secret)
+        });
         let environment = variables
             .into_iter()
             .filter(|(name, _)| name.starts_with(PREFIX))
@@ -230,12 +298,18 @@ impl Config {
         let mut reader = Reader::new(Layers {
             file,
             environment,
+            other: secret
+                .map(|secret| ("cluster.secrets", secret))
+                .into_iter()
+                .collect(),
             flags,
         });
-        let (config, mut warnings) = sections::read(&mut reader);
+        let (mut config, mut warnings) = sections::read(&mut reader);
         relations::check(&mut reader, &config);
+        cluster::check(&mut reader, &mut config, host_name());
         if purpose == Purpose::Serve {
             relations::check_exposure(&mut reader, &config, &mut warnings);
+            cluster::check_exposure(&mut reader, &config);
         }
         let settings = reader.finish().map_err(Refused)?;
         Ok(Loaded {
@@ -245,6 +319,13 @@ impl Config {
             warnings,
         })
     }
+}
+
+/// What the machine calls itself.
+fn host_name() -> Option<String> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok()?;
+    Some(name.to_owned())
 }
 
 impl Default for Config {

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   Serving ── SIGTERM, POST /admin/drain ──> Draining ── running steps have ended ──> Closing
-//!                                              not ready, admits nothing,              streams end,
-//!                                              waits are answered                      connections close
+//!      │                                       ^ not ready, admits nothing,             streams end,
+//!      └── in a cluster ──> Leaving ───────────┘ waits are answered                     connections close
+//!                           not ready, hands its shards over, forwards what comes
 //! ```
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub enum Phase {
     /// It admits runs.
     #[default]
     Serving,
+    /// In a cluster: others take over, and what comes is forwarded to them.
+    Leaving,
     /// It admits nothing and lets running steps end.
     Draining,
     /// No event will come any more.

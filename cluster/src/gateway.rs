@@ -81,6 +81,9 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The secrets of the cluster.
     pub secrets: Secrets,
+    /// The nodes that can be called, filled and emptied here: a gateway that is started again takes
+    /// those of the one before, so that everybody who calls goes on.
+    pub peers: Peers,
     /// Certificates, if nodes are to prove who they are and to keep what they say to themselves.
     pub tls: Option<Tls>,
 }
@@ -146,8 +149,8 @@ impl Gateway {
             .await
             .map_err(spawn)?;
         let (wanted, wants) = watch::channel(Vec::new());
-        let peers = Peers::default();
-        let driver = Driver::new(options, peers.clone(), server, actor, refused)?;
+        let peers = options.peers.clone();
+        let driver = Driver::new(options, server, actor, refused)?;
         let gateway = Self {
             peers,
             wanted: Arc::new(wanted),

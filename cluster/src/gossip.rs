@@ -18,6 +18,7 @@ mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crane_core::{Generation, NodeName};
@@ -70,8 +71,10 @@ pub struct Error(String);
 #[derive(Clone, Debug)]
 pub struct Gossip {
     told: Arc<watch::Sender<Told>>,
-    members: watch::Receiver<Arc<Members>>,
+    members: Arc<watch::Sender<Arc<Members>>>,
     leaving: Arc<watch::Sender<bool>>,
+    /// Starts of chitchat in this life of the node.
+    incarnations: Arc<AtomicU64>,
 }
 
 impl Gossip {
@@ -83,18 +86,23 @@ impl Gossip {
     pub async fn start(
         options: Options,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
-        let metrics = Arc::new(GossipMetrics::new());
-        let transport = SealedTransport {
-            cluster: options.cluster.clone(),
-            keys: options.secrets.gossip_keys(&options.cluster),
-            metrics: metrics.clone(),
-        };
-        let pace = Pace::default();
-        let transport = Box::new(Paced {
-            inner: transport,
-            pace: pace.clone(),
-        });
+        let (transport, pace, metrics) = sealed(&options);
         Self::start_on(options, transport, pace, metrics).await
+    }
+
+    /// Starts the work again after its future has ended by itself, such as by a panic; everybody
+    /// who holds the gossip goes on with it.
+    ///
+    /// # Errors
+    /// As [`Gossip::start`].
+    pub async fn start_again(
+        &self,
+        options: Options,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+        let (transport, pace, metrics) = sealed(&options);
+        let told = self.told.borrow().clone();
+        let options = Options { told, ..options };
+        self.drive(options, transport, pace, metrics).await
     }
 
     pub(crate) async fn start_on(
@@ -103,17 +111,27 @@ impl Gossip {
         pace: Pace,
         metrics: Arc<GossipMetrics>,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
-        let (told, told_changes) = watch::channel(options.told.clone());
-        let (members_sender, members) = watch::channel(Arc::default());
-        let (leaving, leave) = watch::channel(false);
-        let mut driver = Driver::new(options, transport, pace, metrics, members_sender);
-        driver.begin().await?;
         let gossip = Self {
-            told: Arc::new(told),
-            members,
-            leaving: Arc::new(leaving),
+            told: Arc::new(watch::Sender::new(options.told.clone())),
+            members: Arc::default(),
+            leaving: Arc::default(),
+            incarnations: Arc::default(),
         };
-        Ok((gossip, driver.run(told_changes, leave)))
+        let driving = gossip.drive(options, transport, pace, metrics).await?;
+        Ok((gossip, driving))
+    }
+
+    async fn drive(
+        &self,
+        options: Options,
+        transport: Box<dyn chitchat::transport::Transport>,
+        pace: Pace,
+        metrics: Arc<GossipMetrics>,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+        let (members, incarnations) = (self.members.clone(), self.incarnations.clone());
+        let mut driver = Driver::new(options, transport, pace, metrics, members, incarnations);
+        driver.begin().await?;
+        Ok(driver.run(self.told.subscribe(), self.leaving.subscribe()))
     }
 
     /// Changes what this node says of itself.
@@ -127,13 +145,34 @@ impl Gossip {
 
     /// The others, to read and to wait for changes.
     pub fn members(&self) -> watch::Receiver<Arc<Members>> {
-        self.members.clone()
+        self.members.subscribe()
+    }
+
+    /// What this node says of itself now.
+    pub fn told(&self) -> Told {
+        self.told.borrow().clone()
     }
 
     /// Says goodbye; then gossip ends.
     pub fn leave(&self) {
         self.leaving.send_replace(true);
     }
+}
+
+/// The way to others, over the network.
+fn sealed(options: &Options) -> (Box<Paced<SealedTransport>>, Pace, Arc<GossipMetrics>) {
+    let metrics = Arc::new(GossipMetrics::new());
+    let pace = Pace::default();
+    let inner = SealedTransport {
+        cluster: options.cluster.clone(),
+        keys: options.secrets.gossip_keys(&options.cluster),
+        metrics: metrics.clone(),
+    };
+    let transport = Paced {
+        inner,
+        pace: pace.clone(),
+    };
+    (Box::new(transport), pace, metrics)
 }
 
 /// The interval at which a cluster of `nodes` gossips; detection takes about eight of them at most.

@@ -43,14 +43,17 @@ impl OwnershipStore for SharedStore {
 async fn ask(store: &dyn Leases, action: Action) -> Result<Event, Error> {
     Ok(match action {
         Action::Register { sent } => {
+            let before = store.owner();
             let owner = store.join().await?;
+            if before.as_ref() == Some(&owner) {
+                // A lease that was there already began before `sent`.
+                store.renew().await?;
+            }
             let generation = Generation(owner.incarnation.0);
             Event::Registered { generation, sent }
         }
         Action::Renew { by, sent } => {
-            let holds = store
-                .owner()
-                .is_some_and(|owner| owner.incarnation.0 == by.0);
+            let holds = holds(store, by);
             // It tries again by itself, until the lease is over: an error means that it is.
             match store.renew().await {
                 Ok(()) if holds => Event::Renewed { by, sent },
@@ -68,8 +71,13 @@ async fn ask(store: &dyn Leases, action: Action) -> Result<Event, Error> {
         }
         Action::Take { by, rows } => {
             let shards = rows.iter().map(|(shard, _)| *shard).collect();
+            // A store without a lease takes out another one by itself: what it has acquired then
+            // is not this life's.
             let rows = pairs(store.acquire(shards).await?);
-            Event::Taken { by, rows }
+            match holds(store, by) {
+                true => Event::Taken { by, rows },
+                false => Event::StoreFailed { call: Call::Take },
+            }
         }
         Action::Hand { by, rows } => {
             let rows = hand(store, rows).await?;
@@ -79,6 +87,12 @@ async fn ask(store: &dyn Leases, action: Action) -> Result<Event, Error> {
         Action::Leave { .. } => Event::LeftStore,
         other => unreachable_call(&other),
     })
+}
+
+/// Whether the store acts for this life.
+fn holds(store: &dyn Leases, by: Generation) -> bool {
+    let owner = store.owner();
+    owner.is_some_and(|owner| owner.incarnation.0 == by.0)
 }
 
 /// A lease that has run out by the store's clock can never be renewed: the declaration cannot come

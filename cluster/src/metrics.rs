@@ -1,5 +1,7 @@
 //! Every metric of this crate, named once. Labels come from small fixed sets.
 
+use std::time::Duration;
+
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
@@ -55,6 +57,11 @@ pub(crate) fn placed(reason: Reason) {
     counter!("crane_placements_total", "reason" => reason.as_str()).increment(1);
 }
 
+/// A shard of a node that was found down so long ago is this node's now.
+pub(crate) fn taken_over(after: Duration) {
+    histogram!("crane_takeover_seconds").record(after);
+}
+
 /// Shards that this node owns.
 pub(crate) fn owned(shards: usize) {
     gauge!("crane_shards_owned").set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
@@ -79,6 +86,11 @@ pub fn describe() {
         "crane_failure_detection_seconds",
         Unit::Seconds,
         "from the last sign of life of a node to finding it down"
+    );
+    describe_histogram!(
+        "crane_takeover_seconds",
+        Unit::Seconds,
+        "from finding a node down to owning a shard of it, a sample a shard"
     );
     describe_counter!(
         "crane_placements_total",

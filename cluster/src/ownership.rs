@@ -41,7 +41,7 @@ use crane_core::{Epoch, Generation, NodeName, RunId, ShardId};
 use lease::Lease;
 use peers::Peers;
 use table::View;
-use words::{Action, Call, Elapsed, Event, How, Owner, Phase, Reason};
+use words::{Action, Call, Elapsed, Event, How, Owner, Phase, Reason, Row};
 
 /// The numbers of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -213,6 +213,11 @@ impl Machine {
             .iter()
             .filter(|(_, held)| held.stage == Stage::Open)
             .map(|(shard, held)| (*shard, held.epoch))
+    }
+
+    /// Who owns each shard, as far as this node knows; empty before the table was read.
+    pub fn rows(&self) -> &[Row] {
+        self.view.all()
     }
 
     /// Number of shards that this node owns.

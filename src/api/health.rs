@@ -203,6 +203,7 @@ async fn health(State(api): State<Api>) -> Response {
 fn application(phase: Phase) -> Check {
     let trouble = match phase {
         Phase::Serving => None,
+        Phase::Leaving => Some("it is going down: its shards are handed over".to_owned()),
         Phase::Draining => Some("it is going down: running steps may end".to_owned()),
         Phase::Closing => Some("it is going down".to_owned()),
     };

@@ -131,7 +131,7 @@ struct Going {
 async fn drain(State(api): State<Api>) -> (StatusCode, Json<Going>) {
     api.life.advance(Phase::Draining);
     let phase = match api.life.phase() {
-        Phase::Serving | Phase::Draining => "draining",
+        Phase::Serving | Phase::Leaving | Phase::Draining => "draining",
         Phase::Closing => "closing",
     };
     let phase = phase.to_owned();

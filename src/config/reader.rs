@@ -24,6 +24,8 @@ pub(super) struct Layers {
     pub(super) file: File,
     /// Variables with [`PREFIX`], by name.
     pub(super) environment: BTreeMap<String, String>,
+    /// By setting: another variable that means it, and its value.
+    pub(super) other: BTreeMap<&'static str, (String, Value)>,
     /// By setting: the flag and its value.
     pub(super) flags: BTreeMap<&'static str, (Origin, String)>,
 }
@@ -78,6 +80,22 @@ impl Reader {
         self.origin(name) != Origin::Default
     }
 
+    /// Whether it was set by this variable of the environment.
+    pub(super) fn is_from(&self, name: &str, variable: &str) -> bool {
+        matches!(self.origin(name), Origin::Environment(from) if from == variable)
+    }
+
+    /// The default of a setting, where it follows from others.
+    pub(super) fn by_default(&mut self, name: &str, value: &str) {
+        let setting = self
+            .settings
+            .iter_mut()
+            .find(|setting| setting.name == name);
+        if let Some(setting) = setting {
+            setting.value = Json::from(value);
+        }
+    }
+
     /// Something is wrong with a setting beside its own form.
     pub(super) fn complain(&mut self, name: &str, problem: impl Into<String>) {
         let finding = Finding {
@@ -111,6 +129,9 @@ impl Reader {
         let variable = variable(name);
         if let Some(text) = self.layers.environment.get(&variable) {
             return Some((Value::Words(text.clone()), Origin::Environment(variable)));
+        }
+        if let Some((variable, value)) = self.layers.other.get(name) {
+            return Some((value.clone(), Origin::Environment(variable.clone())));
         }
         let file = &self.layers.file;
         let entry = file.entries.iter().find(|entry| entry.name == name)?;
@@ -280,6 +301,21 @@ impl Section<'_> {
             default,
             |value| value.text().and_then(parse),
             |value| Json::from(value.to_string()),
+        )
+    }
+
+    /// A text that may be left out, read by `parse` and shown by `show`.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        show: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        self.read(
+            key,
+            None,
+            |value| value.text().and_then(parse).map(Some),
+            |value| Json::from(value.as_ref().map(show)),
         )
     }
 

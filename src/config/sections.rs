@@ -13,7 +13,7 @@ use crane_tools::http::{Allowed, HttpConfig};
 
 use super::origin::Origin;
 use super::reader::{Reader, Section};
-use super::{ApiConfig, Config, LogConfig, NodeConfig, StoreConfig, TlsFiles};
+use super::{ApiConfig, Config, LogConfig, NodeConfig, StoreConfig, TlsFiles, cluster};
 use crate::node::LOCAL_NAME;
 use crate::telemetry;
 use crate::token::{self, Tokens};
@@ -39,7 +39,11 @@ pub(super) fn read(reader: &mut Reader) -> (Config, Vec<String>) {
     let node = node(reader.section("node"));
     let api = api(reader, &mut warnings);
     let limits = limits(reader.section("limits"));
-    let store = store(reader.section("store"));
+    let (store, wrong_store) = store(reader.section("store"));
+    let (cluster, wrong_cluster) = cluster::cluster(reader.section("cluster"));
+    for (name, problem) in wrong_store.into_iter().chain(wrong_cluster) {
+        reader.complain(name, problem);
+    }
     let http = http(reader.section("tools.http"), &limits);
     let log = log(reader.section("log"));
     let config = Config {
@@ -47,6 +51,7 @@ pub(super) fn read(reader: &mut Reader) -> (Config, Vec<String>) {
         api,
         limits,
         store,
+        cluster,
         tools: ToolsConfig { http },
         log,
     };
@@ -56,8 +61,7 @@ pub(super) fn read(reader: &mut Reader) -> (Config, Vec<String>) {
 fn node(mut node: Section<'_>) -> NodeConfig {
     NodeConfig {
         name: node.text("name", LOCAL_NAME.to_owned(), |text| {
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if text.is_empty() || text.len() > NAME_CHARS || !text.chars().all(is_plain) {
+            if !is_name(text) {
                 return Err(format!(
                     "is {text:?}, it must be 1 to {NAME_CHARS} letters, digits, dots, dashes and \
                      underscores"
@@ -68,6 +72,12 @@ fn node(mut node: Section<'_>) -> NodeConfig {
         data: node.path("data", PathBuf::from(DEFAULT_DATA)),
         drain_timeout: node.duration("drain_timeout", 20 * SECOND, Duration::ZERO..=HOUR),
     }
+}
+
+/// Whether `text` may name a node.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !text.is_empty() && text.len() <= NAME_CHARS && text.chars().all(is_plain)
 }
 
 fn api(reader: &mut Reader, warnings: &mut Vec<String>) -> ApiConfig {
@@ -127,12 +137,14 @@ fn limits(mut section: Section<'_>) -> Limits {
     }
 }
 
-fn store(mut store: Section<'_>) -> StoreConfig {
+fn store(mut store: Section<'_>) -> (StoreConfig, Vec<cluster::Complaint>) {
     let default = embedded::Options::new("", Arc::new(|| Timestamp(0)));
     // Two segments: what accepted runs need to be finished.
     let reserve = 2 * default.segment_bytes;
     let history = u64::from(default.history_segment_bytes);
-    StoreConfig {
+    let (postgres, wrong) = cluster::postgres(&mut store);
+    let config = StoreConfig {
+        postgres,
         disk_reserve: store.size("disk_reserve", default.disk_reserve, reserve..=16 * TIB),
         retention: Retention {
             age: store.duration(
@@ -148,7 +160,8 @@ fn store(mut store: Section<'_>) -> StoreConfig {
         },
         export_bytes: store.size("export_bytes", default.export_bytes, reserve..=TIB),
         accept_corruption: store.boolean("accept_corruption", false),
-    }
+    };
+    (config, wrong)
 }
 
 fn http(mut http: Section<'_>, limits: &Limits) -> HttpConfig {
@@ -184,7 +197,7 @@ fn log(mut log: Section<'_>) -> LogConfig {
 
 /// An address with its port; of names only `localhost` is known, since a name may mean several
 /// addresses.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => format!("{}:{port}", Ipv4Addr::LOCALHOST),
         None => text.to_owned(),

@@ -1,6 +1,7 @@
 //! Layers and their order, what is refused and where, what is shown.
 
 mod bad;
+mod clusters;
 
 use serde_json::json;
 
@@ -100,6 +101,7 @@ fn every_field_is_read_from_the_file() {
         api,
         limits,
         store,
+        cluster,
         tools,
         log,
     } = read(text, &[], &[]).unwrap().config;
@@ -115,6 +117,8 @@ fn every_field_is_read_from_the_file() {
     assert_eq!(store.disk_reserve, 1 << 30);
     assert_eq!(store.retention.age.as_secs(), 36 * 3_600);
     assert!(store.accept_corruption);
+    assert_eq!(store.postgres, None);
+    assert_eq!(cluster, Config::default().cluster);
     assert_eq!(tools.http.allow.len(), 2);
     assert_eq!(
         tools.http.response_bytes, 65_536,

@@ -59,10 +59,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::Retention;
-pub use crate::embedded::Clock;
 #[cfg(doc)]
-use crate::{Error, RunStore};
+use crate::RunStore;
+pub use crate::embedded::Clock;
+use crate::{Error, Retention};
 pub use store::PostgresStore;
 pub use verify::{Finding, Report, verify};
 
@@ -130,6 +130,14 @@ impl Options {
         }
         true
     }
+}
+
+/// Where a URL leads, for messages: database, hosts and user, never the password.
+///
+/// # Errors
+/// [`Error::Unsuitable`] with what is wrong, without repeating the URL.
+pub fn place(url: &str) -> Result<String, Error> {
+    url::parse(url).map(|target| url::describe(&target.config))
 }
 
 impl fmt::Debug for Options {

@@ -96,7 +96,6 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         options: Options,
-        peers: Peers,
         server: ActorRef<NodeServerMessage>,
         actor: ActorRef<GatewayMsg>,
         refused: mpsc::Sender<Refused>,
@@ -110,8 +109,8 @@ impl Driver {
         subscribed.map_err(|error| Error::Spawn(error.to_string()))?;
         Ok(Self {
             dialer: Dialer::new(options.node.clone()),
+            peers: options.peers.clone(),
             options,
-            peers,
             server,
             actor,
             refused,
@@ -157,8 +156,6 @@ impl Driver {
                 _ = ticks.tick() => self.tick(),
             }
         }
-        self.server.stop(None);
-        self.actor.stop(None);
     }
 
     fn now(&self) -> Elapsed {
@@ -305,6 +302,15 @@ impl Driver {
         if !other && self.peers.disconnect(&node, &boot) {
             info!(%node, "the connection with a node is lost");
         }
+    }
+}
+
+/// However it ends: actors without a driver would answer for a gateway that nobody can reach.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.server.stop(None);
+        self.actor.stop(None);
+        self.peers.clear();
     }
 }
 

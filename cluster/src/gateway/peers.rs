@@ -149,6 +149,14 @@ impl Peers {
         is_it
     }
 
+    /// No node can be called any more.
+    pub(super) fn clear(&self) {
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.clear();
+        drop(links);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
     pub(super) fn has(&self, node: &NodeName, boot: &str) -> bool {
         self.read().get(node).is_some_and(|link| link.boot == boot)
     }

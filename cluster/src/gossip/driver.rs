@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chitchat::transport::Transport;
@@ -56,10 +57,10 @@ pub(super) struct Driver {
     transport: Box<dyn Transport>,
     pace: Pace,
     metrics: Arc<GossipMetrics>,
-    members: watch::Sender<Arc<Members>>,
+    members: Arc<watch::Sender<Arc<Members>>>,
     tracker: Tracker,
     started: Instant,
-    incarnation: u64,
+    incarnations: Arc<AtomicU64>,
     running: Option<Running>,
     next_look_up: Instant,
 }
@@ -70,7 +71,8 @@ impl Driver {
         transport: Box<dyn Transport>,
         pace: Pace,
         metrics: Arc<GossipMetrics>,
-        members: watch::Sender<Arc<Members>>,
+        members: Arc<watch::Sender<Arc<Members>>>,
+        incarnations: Arc<AtomicU64>,
     ) -> Self {
         Self {
             options,
@@ -80,7 +82,7 @@ impl Driver {
             members,
             tracker: Tracker::default(),
             started: Instant::now(),
-            incarnation: 0,
+            incarnations,
             running: None,
             next_look_up: Instant::now(),
         }
@@ -88,8 +90,8 @@ impl Driver {
 
     /// Starts chitchat, as a later incarnation than before.
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
-        let generation = (self.options.generation.0 << INCARNATION_BITS) + self.incarnation;
-        self.incarnation += 1;
+        let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
+        let generation = (self.options.generation.0 << INCARNATION_BITS) + incarnation;
         let node: Arc<str> = self.options.node.as_str().into();
         let config = ChitchatConfig {
             chitchat_id: ChitchatId::new(node, generation, self.options.advertise),

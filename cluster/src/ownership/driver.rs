@@ -1,5 +1,6 @@
 //! What carries out the machine's actions and tells it what came of them.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::messages::Message;
-use super::words::{Action, Call, Elapsed, Event, How, Owner, Phase};
+use super::words::{Action, Call, Elapsed, Event, How, Owner, Phase, Row, Sight};
 use super::{Config, Machine};
 use crate::gossip::{Gossip, Members};
 use crate::metrics;
@@ -42,6 +43,7 @@ pub struct Standing {
 pub struct Ownership {
     events: mpsc::Sender<Event>,
     standing: watch::Receiver<Standing>,
+    table: watch::Receiver<Arc<[Row]>>,
 }
 
 impl Ownership {
@@ -56,6 +58,11 @@ impl Ownership {
     /// What the node is doing, to read and to wait for.
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// Who owns each shard, by shard, as far as this node knows; empty before it has read that.
+    pub fn table(&self) -> watch::Receiver<Arc<[Row]>> {
+        self.table.clone()
     }
 }
 
@@ -89,16 +96,20 @@ pub fn start(parts: Parts) -> (Ownership, impl Future<Output = ()> + Send) {
     let (sender, events) = mpsc::channel(EVENTS);
     let machine = Machine::new(parts.node.clone(), parts.config.clone());
     let (told, standing) = watch::channel(standing_of(&machine));
+    let (table_told, table) = watch::channel(Arc::default());
     let driver = Driver {
         machine,
         parts,
         work: JoinSet::new(),
         told,
+        table: table_told,
+        down: BTreeMap::new(),
     };
     let events_of = sender.clone();
     let ownership = Ownership {
         events: events_of,
         standing,
+        table,
     };
     // The sender that the future holds keeps the channel open while nobody else tells anything.
     (ownership, driver.run(events, sender))
@@ -110,6 +121,9 @@ struct Driver {
     /// Calls to the store, closing shards, self-tests: each ends in an event.
     work: JoinSet<Option<Event>>,
     told: watch::Sender<Standing>,
+    table: watch::Sender<Arc<[Row]>>,
+    /// Nodes that are down, and since when.
+    down: BTreeMap<NodeName, Elapsed>,
 }
 
 impl Driver {
@@ -146,6 +160,7 @@ impl Driver {
     }
 
     fn heard(&mut self, members: &Members) {
+        self.note_down(members);
         let peers = members
             .members
             .iter()
@@ -167,7 +182,29 @@ impl Driver {
         }
     }
 
+    fn note_down(&mut self, members: &Members) {
+        let now = (self.parts.clock)();
+        let down = members.members.iter().filter(|m| m.sight == Sight::Down);
+        let since = |node: &NodeName| self.down.get(node).copied().unwrap_or(now);
+        self.down = down.map(|m| (m.node.clone(), since(&m.node))).collect();
+    }
+
+    /// Of the shards that came to this node, those whose owner was found down: how long ago.
+    fn note_takeover(&self, rows: &[(ShardId, Epoch)]) {
+        let now = (self.parts.clock)();
+        for (shard, _) in rows {
+            let row = self.machine.rows().get(usize::from(shard.0));
+            let owner = row.and_then(|row| row.owner.as_ref());
+            if let Some(since) = owner.and_then(|owner| self.down.get(&owner.node)) {
+                metrics::taken_over(now.since(*since));
+            }
+        }
+    }
+
     fn step(&mut self, event: Event) {
+        if let Event::Taken { rows, .. } = &event {
+            self.note_takeover(rows);
+        }
         let now = (self.parts.clock)();
         for action in self.machine.step(now, event) {
             self.carry_out(action);
@@ -178,6 +215,14 @@ impl Driver {
             let changed = *told != standing;
             if changed {
                 *told = standing;
+            }
+            changed
+        });
+        let rows = self.machine.rows();
+        self.table.send_if_modified(|table| {
+            let changed = **table != *rows;
+            if changed {
+                *table = rows.into();
             }
             changed
         });

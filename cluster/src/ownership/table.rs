@@ -31,6 +31,10 @@ impl View {
         self.rows.iter().map(|row| row.epoch.0).sum()
     }
 
+    pub(super) fn all(&self) -> &[Row] {
+        &self.rows
+    }
+
     /// Rows by shard; empty before the table was read.
     pub(super) fn rows(&self) -> impl Iterator<Item = (ShardId, &Row)> {
         (0..).map(ShardId).zip(&self.rows)

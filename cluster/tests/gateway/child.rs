@@ -8,7 +8,7 @@ use std::time::Duration;
 use crane_cluster::Owner;
 use crane_cluster::gateway::envelope::{Reply, Request};
 use crane_cluster::gateway::tls::Tls;
-use crane_cluster::gateway::{Dispatch, Gateway, Options, Wanted};
+use crane_cluster::gateway::{Dispatch, Gateway, Options, Peers, Wanted};
 use crane_cluster::secret::Secrets;
 use crane_core::{Epoch, Generation, NodeName};
 use futures_util::FutureExt as _;
@@ -82,6 +82,7 @@ async fn live(told: &str) {
         boot: fields[1].into(),
         listen: ([127, 0, 0, 1], 0).into(),
         secrets: Secrets::new(vec![fields[2].into()]).expect("it is long enough"),
+        peers: Peers::default(),
         tls,
     };
     let (sender, mut gone) = mpsc::channel(16);

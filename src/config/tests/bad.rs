@@ -17,8 +17,8 @@ const IN_FILE: &[(&str, &str, &str)] = &[
     ),
     ("[apis]", "crane.toml:1: apis", "is no section"),
     (
-        "[cluster]\nseeds = []",
-        "crane.toml:1: cluster",
+        "[console]\nseeds = []",
+        "crane.toml:1: console",
         "there are node, api, limits",
     ),
     (
@@ -258,6 +258,92 @@ const IN_FILE: &[(&str, &str, &str)] = &[
         "[api]\nlisten = \"0.0.0.0:1\"",
         "crane.toml:2: api.listen",
         "there are no api.tokens",
+    ),
+    // the database and the cluster
+    (
+        "[store]\nurl = \"mysql://db/x\"",
+        "crane.toml:2: store.url",
+        "it looks like postgres://",
+    ),
+    (
+        "[store]\nurl = \"postgres://u:secret@db/x?color=red\"",
+        "crane.toml:2: store.url",
+        "color",
+    ),
+    (
+        "[store]\nurl_file = \"/nonexistent/url\"",
+        "crane.toml:2: store.url_file",
+        "which cannot be read",
+    ),
+    (
+        "[store]\nschema = \"Crane\"",
+        "crane.toml:2: store.schema",
+        "small letters",
+    ),
+    (
+        "[store]\nschema = \"c2\"",
+        "crane.toml:2: store.schema",
+        "has no effect without store.url",
+    ),
+    (
+        "[store]\nurl = \"postgres://db/x\"\nexport_bytes = \"1GiB\"",
+        "crane.toml:3: store.export_bytes",
+        "has no effect with the runs in PostgreSQL",
+    ),
+    (
+        "[store]\nurl = \"postgres://db/x\"\n[cluster]\nseeds = [\"a:1\"]",
+        "crane.toml:4: cluster.seeds",
+        "has no effect without cluster.listen",
+    ),
+    (
+        "[cluster]\nlease = \"5s\"",
+        "crane.toml:2: cluster.lease",
+        "has no effect without cluster.listen or store.url",
+    ),
+    (
+        "[cluster]\nlisten = \"127.0.0.1:7946\"\nlease = \"5s\"",
+        "crane.toml:3: cluster.lease",
+        "has no effect without store.url",
+    ),
+    (
+        "[cluster]\nlisten = \"127.0.0.1:0\"",
+        "crane.toml:2: cluster.listen",
+        "a port that others know",
+    ),
+    (
+        "[cluster]\nlisten = \"0.0.0.0:7946\"\nsecrets = [\"0123456789abcdef\"]",
+        "crane.toml:2: cluster.listen",
+        "set cluster.advertise",
+    ),
+    (
+        "[cluster]\nlisten = \"10.0.0.1:7946\"",
+        "crane.toml:2: cluster.listen",
+        "anybody could join",
+    ),
+    (
+        "[cluster]\nlisten = \"127.0.0.1:7946\"\nsecrets = [\"secret\"]",
+        "crane.toml:3: cluster.secrets",
+        "a secret of 6 bytes",
+    ),
+    (
+        "[cluster]\nlisten = \"127.0.0.1:7946\"\nseeds = [\"node1\"]",
+        "crane.toml:3: cluster.seeds",
+        "host:port",
+    ),
+    (
+        "[cluster]\nlisten = \"127.0.0.1:7946\"\ntls_key = \"k\"",
+        "crane.toml:3: cluster.tls_key",
+        "has no effect without cluster.tls_cert",
+    ),
+    (
+        "[cluster]\nlisten = \"127.0.0.1:7946\"\napi_advertise = \"node1:8080\"",
+        "crane.toml:3: cluster.api_advertise",
+        "http://node1.example:8080",
+    ),
+    (
+        "[store]\nurl = \"postgres://db/x\"\n[cluster]\nlease = \"2m\"",
+        "crane.toml:4: cluster.lease",
+        "from 500ms to 60s",
     ),
     // no configuration at all
     ("[api\nlisten = 1", "crane.toml:1: ", ""),
