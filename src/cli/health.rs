@@ -53,7 +53,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         let failing = said.checks.iter().filter(|(_, fine)| !**fine);
         let failing: Vec<&str> = failing.map(|(name, _)| name.as_str()).collect();
-        Err(Failure::failed(format!("not ready: {}", failing.join(", "))))
+        Err(Failure::failed(format!(
+            "not ready: {}",
+            failing.join(", ")
+        )))
     })
     .await?;
     output::print(word)?;

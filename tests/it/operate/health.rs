@@ -110,7 +110,10 @@ fn the_program_asks_the_node_of_its_own_configuration_once() {
         let asked = home.crane(line);
         assert_eq!(asked.code, Some(1), "{line}: {asked:?}");
         let said = &asked.stderr;
-        assert!(said.starts_with("error: cannot reach http://127.0.0.1:"), "{said}");
+        assert!(
+            said.starts_with("error: cannot reach http://127.0.0.1:"),
+            "{said}"
+        );
     }
 }
 
