@@ -16,7 +16,7 @@ use std::time::Duration;
 use crane_actors::clock::Clock;
 use crane_actors::registry::Registry;
 use crane_actors::runtime::StartError;
-use crane_actors::{Options, Restore, Runtime};
+use crane_actors::{Options, Owning, Restore, Runtime};
 use crane_store::RunStore;
 use crane_store::embedded::{self, EmbeddedStore};
 use crane_store::memory::MemoryStore;
@@ -89,6 +89,7 @@ impl Node {
             planner: Arc::new(RulesPlanner),
             limits: config.limits.clone(),
             clock,
+            owning: Owning::All,
             restore,
             shards: shards(),
         })

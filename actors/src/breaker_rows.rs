@@ -63,6 +63,7 @@ enum RowReason {
     ProbeOverdue,
     Forced,
     Reset,
+    Advised,
 }
 
 /// The write that makes a breaker durable.
@@ -207,6 +208,7 @@ fn reason_to_row(reason: Reason) -> RowReason {
         Reason::ProbeOverdue => RowReason::ProbeOverdue,
         Reason::Forced => RowReason::Forced,
         Reason::Reset => RowReason::Reset,
+        Reason::Advised => RowReason::Advised,
     }
 }
 
@@ -221,5 +223,6 @@ fn reason_from_row(reason: &RowReason) -> Reason {
         RowReason::ProbeOverdue => Reason::ProbeOverdue,
         RowReason::Forced => Reason::Forced,
         RowReason::Reset => Reason::Reset,
+        RowReason::Advised => Reason::Advised,
     }
 }

@@ -8,9 +8,10 @@ use crane_core::breaker::CallOutcome;
 use crane_core::tool::{ErrorKind, ToolError};
 use serde_json::Value;
 
-use crate::gate::Gate;
+use crate::gate::{CallPermit, Gate};
 use crate::kernel::Kernel;
 use crate::metrics::{CallEnd, Refusal};
+use crate::tenure::Tenure;
 use crate::tool::{CallContext, Origin};
 
 /// How a call ended.
@@ -50,9 +51,11 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Checks the input, waits for a permit, calls the tool within `timeout`, reports the outcome.
+/// Checks the input, waits for a permit and, in a `tenure` that depends on one, for a lease; calls
+/// the tool within `timeout`, reports the outcome.
 pub(crate) async fn call(
     kernel: &Kernel,
+    tenure: Option<&Tenure>,
     gate: &Arc<Gate>,
     input: Value,
     origin: Option<Origin>,
@@ -63,7 +66,7 @@ pub(crate) async fn call(
         gate.metrics.refused(Refusal::InvalidInput);
         return Called::refused(ToolError::invalid_input(describe(gate, &input)));
     }
-    let permit = match gate.acquire(&kernel.clock).await {
+    let permit = match admit(kernel, tenure, gate).await {
         Ok(permit) => permit,
         Err(error) => return Called::refused(error),
     };
@@ -99,6 +102,30 @@ pub(crate) async fn call(
         result,
         took,
         reached: true,
+    }
+}
+
+/// Waits until the tool may be called.
+async fn admit(
+    kernel: &Kernel,
+    tenure: Option<&Tenure>,
+    gate: &Arc<Gate>,
+) -> Result<CallPermit, ToolError> {
+    loop {
+        let permit = gate.acquire(&kernel.clock).await?;
+        match tenure {
+            // Looked at last: waiting for a permit may have taken longer than the lease lasts.
+            Some(tenure) if !tenure.may_call() => {
+                // Others may have more use for it meanwhile.
+                drop(permit);
+                tenure.wait_for_lease().await;
+                if tenure.is_over() {
+                    // Whoever makes this call is about to be killed.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Some(_) | None => return Ok(permit),
+        }
     }
 }
 

@@ -65,7 +65,8 @@ impl Follower {
     /// The next event; `None` after the terminal event of the current round.
     ///
     /// # Errors
-    /// When the store fails, or what it holds does not fold.
+    /// When the store fails, what it holds does not fold, or the run's shard is not this node's any
+    /// more.
     pub async fn next(&mut self) -> Result<Option<Record>, ReadError> {
         loop {
             if self.piece.is_some() {

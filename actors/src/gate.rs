@@ -182,6 +182,14 @@ impl Gate {
         state
     }
 
+    /// A peer's breaker is open until then: here the tool is put on trial, see [`Breaker::advise`].
+    pub(crate) fn advise(&self, until: Timestamp, now: Timestamp) {
+        let changed = self.lock().breaker.advise(until, now);
+        if changed {
+            self.tell(ToolMsg::Changed);
+        }
+    }
+
     /// The breaker as it is, for users and for surviving a restart.
     pub(crate) fn snapshot(&self, now: Timestamp) -> Snapshot {
         let mut state = self.lock();

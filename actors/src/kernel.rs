@@ -1,22 +1,24 @@
 //! What every actor of a node shares: the store, the clock, the tools, the limits, the metrics.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crane_core::ids::SHARD_COUNT;
 use crane_core::run::FoldError;
-use crane_core::{Epoch, Limits, Run, RunId, ShardId};
-use crane_store::{Fence, RunImage, RunStore, codec};
-use tokio::sync::{Notify, Semaphore};
+use crane_core::{Limits, Run, RunId, ShardId};
+use crane_store::{Append, Error, Fence, RunImage, RunStore, Write, codec};
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::hub::Hub;
+use crate::lease::Lease;
 use crate::metrics::{ActorKind, RuntimeMetrics};
 use crate::planner::Planner;
 use crate::plans::PlanCache;
 use crate::registry::Registry;
+use crate::runtime::{Options, Owning, ReadError, StartError};
 use crate::supervision::ShardCounts;
+use crate::tenure::{Tenure, Tenures};
 
 /// See the module.
 pub(crate) struct Kernel {
@@ -34,13 +36,14 @@ pub(crate) struct Kernel {
     pub(crate) slots: Arc<Semaphore>,
     /// Accepted runs that wait for a slot.
     pub(crate) pending: AtomicUsize,
-    /// Set when the node is going down: no step starts any more.
-    pub(crate) draining: AtomicBool,
-    /// Set when the patience with running steps is over as well: they are cut off.
-    pub(crate) interrupting: AtomicBool,
-    /// Ends that patience at once.
-    pub(crate) hurry: Notify,
-    epochs: OnceLock<Box<[AtomicU64]>>,
+    /// What this node owns.
+    pub(crate) tenures: Tenures,
+    /// How long it may own anything; `None` when that does not end.
+    pub(crate) lease: Option<Arc<Lease>>,
+    /// Set when the node is going down.
+    pub(crate) stopping: AtomicBool,
+    /// Becomes true when nobody waits for running steps any more.
+    pub(crate) hurry: watch::Sender<bool>,
 }
 
 /// Why a stored run could not be loaded.
@@ -53,68 +56,80 @@ pub(crate) enum LoadError {
 }
 
 impl Kernel {
-    pub(crate) fn new(
-        store: Arc<dyn RunStore>,
-        clock: Clock,
-        limits: Limits,
-        tools: Arc<Registry>,
-        planner: Arc<dyn Planner>,
-        shards: usize,
-    ) -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(limits.active_runs)),
-            store,
-            clock,
-            limits,
-            tools,
-            planner,
+    pub(crate) fn new(options: Options) -> Result<Self, StartError> {
+        let lease = match options.owning {
+            Owning::All => None,
+            Owning::Leased(leased) => Some(Arc::new(Lease::new(leased))),
+        };
+        Ok(Self {
+            slots: Arc::new(Semaphore::new(options.limits.active_runs)),
+            store: options.store,
+            clock: options.clock,
+            limits: options.limits,
+            tools: Arc::new(Registry::new(options.tools)?),
+            planner: options.planner,
             plans: PlanCache::default(),
             hub: Arc::default(),
             metrics: RuntimeMetrics::new(),
-            shards: (0..shards).map(|_| ShardCounts::default()).collect(),
+            shards: (0..options.shards.max(1))
+                .map(|_| ShardCounts::default())
+                .collect(),
             pending: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-            interrupting: AtomicBool::new(false),
-            hurry: Notify::new(),
-            epochs: OnceLock::new(),
-        }
+            tenures: Tenures::default(),
+            lease,
+            stopping: AtomicBool::new(false),
+            hurry: watch::Sender::new(false),
+        })
     }
 
-    /// The epoch in which this node owns a shard.
-    pub(crate) fn epoch(&self, shard: ShardId) -> Epoch {
-        Epoch(self.epochs()[usize::from(shard.0)].load(Ordering::Acquire))
+    /// Begins to own a shard. Returns whether that epoch is a new one.
+    pub(crate) fn own(&self, fence: Fence, hot: Vec<RunId>) -> bool {
+        self.tenures
+            .begin(Tenure::new(fence, self.lease.clone(), hot))
     }
 
-    /// Remembers what was acquired.
-    pub(crate) fn own(&self, fences: &[Fence]) {
-        for fence in fences {
-            self.epochs()[usize::from(fence.shard.0)].store(fence.epoch.0, Ordering::Release);
-        }
-    }
-
-    /// What this node owns.
+    /// The fences under which this node may write.
     pub(crate) fn fences(&self) -> Vec<Fence> {
-        (0..SHARD_COUNT)
-            .map(ShardId)
-            .map(|shard| Fence {
-                shard,
-                epoch: self.epoch(shard),
-            })
-            .filter(|fence| fence.epoch != Epoch(0))
-            .collect()
+        let tenures = self.tenures.all();
+        tenures.iter().map(|tenure| tenure.fence()).collect()
     }
 
-    fn epochs(&self) -> &[AtomicU64] {
-        self.epochs
-            .get_or_init(|| (0..SHARD_COUNT).map(|_| AtomicU64::new(0)).collect())
+    /// Whether a shard that is not owned for good is not here, or takes nothing in any more.
+    pub(crate) fn is_elsewhere(&self, shard: ShardId) -> bool {
+        self.lease.is_some() && self.tenures.open(shard).is_none()
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+    /// What a reader of a run has to watch: the tenure of its shard, if that may end.
+    pub(crate) fn watched(&self, shard: ShardId) -> Result<Option<Arc<Tenure>>, ReadError> {
+        if self.lease.is_none() {
+            return Ok(None);
+        }
+        let tenure = self.tenures.get(shard);
+        tenure.map(Some).ok_or(ReadError::NotOwner(shard))
     }
 
-    pub(crate) fn is_interrupting(&self) -> bool {
-        self.interrupting.load(Ordering::Acquire)
+    /// Queues events of a run under the epoch of its tenure; `then` hears, on another thread, what
+    /// became of them.
+    pub(crate) fn append(
+        &self,
+        tenure: &Arc<Tenure>,
+        append: Append,
+        then: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        debug_assert_eq!(append.fence, tenure.fence());
+        let ack: crane_store::Ack = match tenure.if_leased() {
+            None => Box::new(then),
+            Some(tenure) => Box::new(move |result| {
+                tenure.note(&result);
+                then(result);
+            }),
+        };
+        self.store.submit(Write::Append(append), ack);
+    }
+
+    /// Whether the node is going down.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// The run as its durable events make it.
@@ -139,12 +154,17 @@ impl Kernel {
     /// Runs work that answers by a message, outside any actor's mailbox. A panic ends the work
     /// alone; whoever waits for its answer sees the channel closed.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "short work of an actor that must not block its mailbox; it reports back"
-        )]
-        tokio::spawn(work);
+        background(work);
     }
+}
+
+/// As [`Kernel::background`].
+pub(crate) fn background(work: impl Future<Output = ()> + Send + 'static) {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "short work of an actor that must not block its mailbox; it reports back"
+    )]
+    tokio::spawn(work);
 }
 
 impl std::fmt::Debug for Kernel {

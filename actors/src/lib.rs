@@ -17,6 +17,8 @@
 //! * A panic of a tool, a step, a run or a shard is contained by its supervisor; only a failing
 //!   store, or a shard that fails again and again, ends the node.
 //! * Any actor's memory can be lost at any await without losing an accepted run.
+//! * Shards may come and go ([`Owning::Leased`]): what was started in one epoch of a shard neither
+//!   writes nor starts anything in another.
 //!
 //! Architecture Invariant: no message of this crate is remotable; the cluster's gateway is the
 //! only actor other nodes can reach.
@@ -38,16 +40,18 @@ mod gate;
 mod hub;
 mod journal;
 mod kernel;
+mod lease;
 mod mailbox;
 mod plans;
 mod run;
 mod shard;
 mod step;
 mod supervisor;
+mod tenure;
 mod tool_actor;
 mod tool_supervisor;
 
-pub use runtime::{Options, Restore, Runtime};
+pub use runtime::{Leased, Options, Owning, Restore, Runtime};
 
 #[cfg(test)]
 mod tests;

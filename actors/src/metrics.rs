@@ -227,6 +227,8 @@ impl RuntimeMetrics {
             SubmitError::Store(crane_store::Error::DiskReserve { .. }) => 4,
             SubmitError::Store(_) => 5,
             SubmitError::Lost => 6,
+            // Nobody is refused anything: another node takes it in.
+            SubmitError::NotOwner(_) => return,
         };
         self.rejected[place].increment(1);
     }

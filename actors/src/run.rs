@@ -9,7 +9,11 @@
 //! At most one eager batch is in flight; what arrives meanwhile rides in the next. A lazy batch
 //! (design: the one exception) has its effects carried out at once and rides with the next eager
 //! one. Nobody sees state that is not durable: replies wait, and events are published, only after
-//! the store's acknowledgement. On an append error the actor dies and its shard reloads the run.
+//! the store's acknowledgement. On an append error the actor dies and its shard reloads the run; when
+//! the shard is not this node's any more, it stops and nothing is reloaded.
+//!
+//! All this happens in one tenure of the run's shard: its epoch is in every append, and when it is
+//! over nothing is appended or started any more.
 
 mod effects;
 mod turn;
@@ -20,16 +24,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crane_core::run::{Effect, Input, Rejected};
-use crane_core::{Attempt, Record, Run, Seq, StepIndex};
+use crane_core::{Attempt, Record, Run, Seq, ShardId, StepIndex};
+use ractor::actor::messages::BoxedState;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
 use crate::kernel::{Kernel, Living};
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
+use crate::runtime::ChangeError;
 use crate::shard::ShardMsg;
 use crate::step;
 use crate::submit::SubmitError;
+use crate::tenure::Tenure;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,10 +51,12 @@ pub(crate) enum RunMsg {
     Durable(Seq, Result<(), crane_store::Error>),
     /// Stop if there is nothing to do until the next timer.
     Passivate,
-    /// The node is going down: start no step, stop when none is running.
+    /// The shard is closing: start no step, stop when none is running.
     Drain,
-    /// The node is going down and does not wait any longer: cut off what runs.
+    /// The shard is closing and does not wait any longer: cut off what runs.
     Interrupt,
+    /// The lease is back: start what was put off.
+    Leased,
     /// Tell how the run stands, once that is durable.
     Describe(oneshot::Sender<Run>),
     /// Panic, for tests of supervision.
@@ -69,6 +78,11 @@ impl Queued {
             reply: Reply::None,
         }
     }
+
+    /// Tells whoever waits that the shard is not here any more.
+    pub(crate) fn turn_away(self, shard: ShardId) {
+        self.reply.turn_away(shard);
+    }
 }
 
 /// Who waits for the verdict on an input; answered once it is durable.
@@ -77,15 +91,28 @@ pub(crate) enum Reply {
     /// Nobody.
     None,
     /// Somebody who asked for a change.
-    Verdict(oneshot::Sender<Result<Run, Rejected>>),
+    Verdict(oneshot::Sender<Result<Run, ChangeError>>),
     /// Somebody who submitted the run.
     Accepted(oneshot::Sender<Result<Run, SubmitError>>),
+}
+
+impl Reply {
+    /// Tells whoever waits that the shard is not here any more. They may have gone.
+    pub(crate) fn turn_away(self, shard: ShardId) {
+        match self {
+            Self::None => {}
+            Self::Verdict(sender) => drop(sender.send(Err(ChangeError::NotOwner(shard)))),
+            Self::Accepted(sender) => drop(sender.send(Err(SubmitError::NotOwner(shard)))),
+        }
+    }
 }
 
 /// What a run actor is given.
 #[derive(Debug)]
 pub(crate) struct RunArgs {
     pub(crate) kernel: Arc<Kernel>,
+    /// In which the run was created or loaded.
+    pub(crate) tenure: Arc<Tenure>,
     pub(crate) shard: Mailbox<ShardMsg>,
     pub(crate) run: Run,
     pub(crate) inputs: VecDeque<Queued>,
@@ -106,6 +133,7 @@ struct InFlight {
 #[derive(Debug)]
 pub(crate) struct RunState {
     kernel: Living,
+    tenure: Arc<Tenure>,
     shard: Mailbox<ShardMsg>,
     /// This actor's own mailbox, for those who answer it.
     me: Mailbox<RunMsg>,
@@ -120,6 +148,16 @@ pub(crate) struct RunState {
     watcher: Option<oneshot::Sender<Run>>,
     /// Set once the actor was asked to stop or its run has ended.
     stopping: bool,
+    /// Set once the run has ended, durably.
+    ended: bool,
+    /// Set while starts are put off for want of a lease, and somebody waits for that.
+    put_off: bool,
+}
+
+/// Whether the run of an actor that left this behind has ended.
+pub(crate) fn has_ended(left: Option<BoxedState>) -> bool {
+    left.and_then(|mut left| left.take::<Box<RunState>>().ok())
+        .is_some_and(|state| state.ended)
 }
 
 #[derive(Debug)]
@@ -155,6 +193,7 @@ impl Actor for RunActor {
         Ok(Box::new(RunState {
             me: Mailbox::new(myself, depth),
             kernel: Living::new(args.kernel, ActorKind::Run),
+            tenure: args.tenure,
             shard: args.shard,
             run: args.run,
             queue: args.inputs,
@@ -164,6 +203,8 @@ impl Actor for RunActor {
             describers: Vec::new(),
             watcher: args.watcher,
             stopping: false,
+            ended: false,
+            put_off: false,
         }))
     }
 
@@ -191,6 +232,7 @@ impl Actor for RunActor {
             }
             RunMsg::Drain => {}
             RunMsg::Interrupt => state.interrupt(),
+            RunMsg::Leased => state.leased(),
             RunMsg::Describe(describer) => state.describers.push(describer),
             #[cfg(test)]
             RunMsg::Panic => panic!("asked to panic"),

@@ -1,11 +1,11 @@
 //! The typed handle of a node's supervision tree; it hides the actors from callers.
 
 mod observing;
+mod owning;
 mod submitting;
 mod types;
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crane_core::breaker::{self, Mode};
 use crane_core::ids::SHARD_COUNT;
 use crane_core::run::Input;
 use crane_core::tool::ToolError;
-use crane_core::{Run, RunId, RunStatus, Seq, ShardId, limits};
+use crane_core::{Run, RunId, RunStatus, Seq, ShardId};
 use crane_store::{Filter, Listing, Page};
 use ractor::Actor;
 use serde_json::Value;
@@ -31,7 +31,9 @@ use crate::shard::ShardMsg;
 use crate::supervisor::{NodeArgs, NodeMsg, NodeSupervisor, Shards, unfinished_by_shard};
 use crate::{breaker_rows, call};
 
-pub use types::{ChangeError, Options, ReadError, Restore, StartError, ToolView, Tried};
+pub use types::{
+    ChangeError, Leased, Options, Owning, ReadError, Restore, StartError, ToolView, Tried,
+};
 
 /// How often a question is put again to a run whose actor has just ended.
 const TRIES: u32 = 20;
@@ -51,27 +53,24 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts the supervision tree and takes up unfinished runs.
+    /// Starts the supervision tree and takes up unfinished runs of the shards that it owns.
     ///
     /// # Errors
     /// Tools that cannot be used together, or a store that cannot be read or owned.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let registry = Arc::new(Registry::new(options.tools)?);
-        let kernel = Arc::new(Kernel::new(
-            options.store,
-            options.clock,
-            options.limits,
-            registry,
-            options.planner,
-            options.shards.max(1),
-        ));
-        let all = (0..SHARD_COUNT).map(ShardId).collect();
-        kernel.own(&kernel.store.acquire(all).await?);
+        let restore = options.restore.clone();
+        let kernel = Arc::new(Kernel::new(options)?);
+        if kernel.lease.is_none() {
+            let all = (0..SHARD_COUNT).map(ShardId).collect();
+            for fence in kernel.store.acquire(all).await? {
+                kernel.own(fence, Vec::new());
+            }
+        }
         restore_breakers(&kernel).await?;
-        let shards = Arc::new(Shards::new(options.shards));
+        let shards = Arc::new(Shards::new(kernel.shards.len()));
         let mut unfinished = unfinished_by_shard(&kernel, shards.count()).await?;
         let count = unfinished.iter().map(Vec::len).sum();
-        if options.restore == Restore::None {
+        if restore == Restore::None {
             unfinished = vec![Vec::new(); shards.count()];
         }
         let (fatal_sender, fatal) = watch::channel(None);
@@ -110,7 +109,7 @@ impl Runtime {
     /// the run has ended.
     ///
     /// # Errors
-    /// No such run, or it has ended already.
+    /// No such run, or it has ended already, or it is not here.
     pub async fn cancel(&self, id: RunId) -> Result<Run, ChangeError> {
         self.change(id, Input::Cancel).await
     }
@@ -118,13 +117,16 @@ impl Runtime {
     /// Opens a failed or cancelled run again; that is durable when this returns.
     ///
     /// # Errors
-    /// No such run, or it has not ended, or it completed.
+    /// No such run, or it has not ended, or it completed, or it is not here.
     pub async fn retry(&self, id: RunId) -> Result<Run, ChangeError> {
         self.change(id, Input::Retry).await
     }
 
     async fn change(&self, id: RunId, input: Input) -> Result<Run, ChangeError> {
         for _ in 0..TRIES {
+            if self.kernel.is_elsewhere(id.shard()) {
+                return Err(ChangeError::NotOwner(id.shard()));
+            }
             let known = self.kernel.store.summary(id).await;
             if known.map_err(ReadError::from)?.is_none() {
                 return Err(ChangeError::NotFound(id));
@@ -136,7 +138,7 @@ impl Runtime {
             };
             self.send(id, ShardMsg::Deliver(id, queued));
             match answer.await {
-                Ok(verdict) => return Ok(verdict?),
+                Ok(verdict) => return verdict,
                 // The run's actor ended before it got to it: ask again, the store knows more now.
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
@@ -176,7 +178,7 @@ impl Runtime {
     /// Follows a run from the event after `after` on; `None` when there is no such run.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or the run is not here.
     pub async fn follow(&self, id: RunId, after: Seq) -> Result<Option<Follower>, ReadError> {
         Follower::open(self.kernel.clone(), id, after).await
     }
@@ -185,7 +187,7 @@ impl Runtime {
     /// no such event yet; `None` when there is no such run.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or the run is not here.
     pub async fn tail(&self, id: RunId, after: Seq) -> Result<Option<Tail>, ReadError> {
         Tail::open(self.kernel.clone(), id, after).await
     }
@@ -193,7 +195,7 @@ impl Runtime {
     /// Waits until the run has ended; `None` when there is no such run.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or the run is not here (any more).
     pub async fn ended(&self, id: RunId) -> Result<Option<Run>, ReadError> {
         let Some(mut follower) = self.follow(id, Seq(0)).await? else {
             return Ok(None);
@@ -226,7 +228,7 @@ impl Runtime {
         let (sender, answer) = oneshot::channel();
         // On a task of its own, so that a panic of the tool is an answer and not the caller's end.
         self.kernel.background(async move {
-            let called = call::call(&kernel, &gate, input, None, None, None).await;
+            let called = call::call(&kernel, None, &gate, input, None, None, None).await;
             let _ = sender.send(called);
         });
         let called = match answer.await {
@@ -262,40 +264,21 @@ impl Runtime {
         match seen {
             Ok(Some(reason)) => reason,
             // It was told to.
-            _ if self.kernel.is_draining() => std::future::pending().await,
+            _ if self.kernel.is_stopping() => std::future::pending().await,
             _ => "the node's supervisor has ended".into(),
         }
     }
 
-    /// Goes down: admits nothing, starts no step, lets running steps finish for `grace` and cuts
-    /// off what still runs then, stops every actor and closes the store. What is unfinished goes on
-    /// at the next start; a step that was cut off runs again (an at-most-once step fails with
-    /// `outcome_unknown`), and that counts neither as a failure nor as a crash.
+    /// Goes down: closes all shards that are open here, in the way of [`Runtime::close_shard`], stops
+    /// every actor and closes the store. What is unfinished goes on at the next start; a step that
+    /// was cut off runs again (an at-most-once step fails with `outcome_unknown`), and that counts
+    /// neither as a failure nor as a crash.
     ///
     /// # Errors
     /// When the store cannot make its last writes durable.
     pub async fn shutdown(&self, grace: Duration) -> Result<(), crane_store::Error> {
-        self.kernel.draining.store(true, Ordering::Release);
-        let drained = self.shards.all().into_iter().map(|shard| async move {
-            let (sender, answer) = oneshot::channel();
-            shard.send(ShardMsg::Drain(sender));
-            answer.await
-        });
-        let mut drained = pin!(futures_util::future::join_all(drained));
-        let in_time = tokio::select! {
-            _ = &mut drained => true,
-            () = tokio::time::sleep(grace) => false,
-            () = self.kernel.hurry.notified() => false,
-        };
-        if !in_time {
-            self.interrupt();
-            if tokio::time::timeout(limits::CUT_OFF, drained)
-                .await
-                .is_err()
-            {
-                tracing::warn!("steps could not be cut off; they count as lost");
-            }
-        }
+        self.kernel.stopping.store(true, Ordering::Release);
+        self.close(&self.kernel.tenures.all(), grace).await;
         let (sender, stopped) = oneshot::channel();
         self.node.send(NodeMsg::Stop(sender));
         // A tree that is gone already needs no stopping.
@@ -304,17 +287,10 @@ impl Runtime {
         self.kernel.store.close().await
     }
 
-    /// Ends the grace of a [`Runtime::shutdown`] that is under way, or of the next one.
+    /// Ends the grace of everything that is being closed, by [`Runtime::shutdown`] or
+    /// [`Runtime::close_shard`], now and from now on.
     pub fn hurry(&self) {
-        self.kernel.hurry.notify_one();
-    }
-
-    fn interrupt(&self) {
-        tracing::warn!("steps are still running and are cut off; they run again at the next start");
-        self.kernel.interrupting.store(true, Ordering::Release);
-        for shard in self.shards.all() {
-            shard.send(ShardMsg::Interrupt);
-        }
+        self.kernel.hurry.send_replace(true);
     }
 
     /// Makes the breakers' counts durable; their changes are already.
@@ -331,7 +307,7 @@ impl Runtime {
     }
 
     pub(crate) fn send(&self, run: RunId, message: ShardMsg) {
-        if let Some(shard) = self.shards.of(run) {
+        if let Some(shard) = self.shards.of(run.shard()) {
             shard.send(message);
         }
     }

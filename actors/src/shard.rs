@@ -1,4 +1,7 @@
-//! A run shard: owns the runs of many logical shards.
+//! A run shard: carries the runs of many logical shards.
+//!
+//! Which of these the node owns, and in which epoch, is written in [`crate::tenure::Tenures`]; the
+//! shard follows that, whatever it is told and in whatever order ([`ownership`]).
 //!
 //! It admits runs to slots, spawns and restarts their actors, keeps their timers, puts waiting
 //! ones to sleep and wakes them. For each run it has to do with it knows in which state its actor
@@ -15,6 +18,9 @@
 
 mod activation;
 mod admission;
+mod closing;
+mod ownership;
+mod queue;
 mod supervision;
 mod timers;
 
@@ -22,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crane_core::restart::RestartIntensity;
-use crane_core::{Run, RunId, Timestamp};
+use crane_core::{Epoch, Run, RunId, ShardId, Timestamp};
 use crane_store::Unfinished;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -32,46 +38,55 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 use crate::run::{Queued, RunMsg};
 use crate::submit::Submit;
+use crate::tenure::{Tenure, UnderWay};
+use closing::Closing;
+use queue::{Place, Queue};
 use timers::Timers;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct RunShard;
 
-/// What a shard is told.
+/// What a shard is told. What concerns a run comes from somebody who may be of an epoch that is over
+/// by now, and says who that is.
 #[derive(Debug)]
 pub(crate) enum ShardMsg {
     /// A new run.
     Submit(Box<Submit>),
     /// An accepted run that found no slot is durable now.
-    Accepted(RunId),
+    Accepted(RunId, Epoch, Place),
     /// Something for a run that exists.
     Deliver(RunId, Queued),
     /// Tell how the run stands; dropped when it has no actor.
     Describe(RunId, oneshot::Sender<Run>),
     /// Take up an unfinished run.
     Resume(RunId),
+    /// What the node owns has changed, or may have.
+    Owned,
+    /// Unfinished runs of the store, each with the epoch in which it was read.
+    Restored(Vec<(Epoch, Unfinished)>),
     /// A run was read from the store.
-    Loaded(RunId, Box<Result<Option<Run>, LoadError>>),
+    Loaded(RunId, Epoch, Box<Result<Option<Run>, LoadError>>),
     /// A slot is free.
     Slot(OwnedSemaphorePermit),
-    /// Wake this run then; replaces an earlier time.
-    SetTimer(RunId, Timestamp),
+    /// Wake the run of this actor then; replaces an earlier time.
+    SetTimer(ActorId, Timestamp),
     /// The earliest timer may be due.
     TimersDue,
-    /// A run's actor has nothing to do for a while.
-    Idle(RunId),
-    /// A run's actor has something to do after all.
-    Busy(RunId),
+    /// This run actor has nothing to do for a while.
+    Idle(ActorId),
+    /// This run actor has something to do after all.
+    Busy(ActorId),
     /// The back-off of a failed run's actor is over.
-    Restart(RunId),
+    Restart(RunId, Epoch),
     /// The run could not be marked as poisoned, or was.
-    Poisoned(RunId),
+    Poisoned(RunId, Epoch),
     /// Answer, as a sign of life.
     Probe(oneshot::Sender<()>),
-    /// Let running steps finish, start none, answer when no run has an actor.
-    Drain(oneshot::Sender<()>),
-    /// Cut off the steps that still run.
+    /// Let running steps of these shards finish, start none; answer when none of their runs has an
+    /// actor, with those that are not at their end.
+    Close(Vec<ShardId>, oneshot::Sender<Vec<RunId>>),
+    /// Cut off the steps that still run in shards where it is time for that.
     Interrupt,
     /// Panic, for tests of supervision.
     #[cfg(test)]
@@ -87,8 +102,9 @@ pub(crate) struct ShardArgs {
     pub(crate) kernel: Arc<Kernel>,
     /// Which of the node's shards it is.
     pub(crate) index: usize,
-    /// Unfinished runs to take up, oldest first.
-    pub(crate) unfinished: Vec<Unfinished>,
+    /// Unfinished runs to take up, oldest first, when they were read already; else the shard reads
+    /// them by itself.
+    pub(crate) unfinished: Option<Vec<Unfinished>>,
 }
 
 /// How a shard stands to one run's actor.
@@ -105,11 +121,27 @@ enum Slot {
 }
 
 /// What is held for a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Hold {
+    /// In which epoch of its shard all this happens.
+    under: UnderWay,
     /// Its slot; `None` for a run that was only woken to be cancelled.
     _permit: Option<OwnedSemaphorePermit>,
     buffer: VecDeque<Queued>,
+}
+
+impl Hold {
+    fn new(tenure: Arc<Tenure>, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            under: UnderWay::new(tenure),
+            _permit: permit,
+            buffer: VecDeque::new(),
+        }
+    }
+
+    fn tenure(&self) -> &Arc<Tenure> {
+        self.under.tenure()
+    }
 }
 
 /// The state of a shard.
@@ -119,15 +151,16 @@ pub(crate) struct ShardState {
     index: usize,
     /// This actor's own mailbox, for those who answer it.
     me: Mailbox<ShardMsg>,
+    /// The logical shards that it carries, as far as the node owns them: see [`ownership`].
+    held: Vec<Option<Arc<Tenure>>>,
     runs: HashMap<RunId, Slot>,
     actors: HashMap<ActorId, RunId>,
     timers: Timers,
-    /// Durable runs that wait for a slot, oldest first.
-    pending: VecDeque<RunId>,
+    pending: Queue,
     /// Whether this shard has asked for a slot.
     asked_for_slot: bool,
     budgets: HashMap<RunId, RestartIntensity>,
-    drained: Option<oneshot::Sender<()>>,
+    closings: Vec<Closing>,
 }
 
 impl Actor for RunShard {
@@ -145,15 +178,21 @@ impl Actor for RunShard {
             me: Mailbox::new(myself, depth),
             kernel: Living::new(args.kernel, ActorKind::Shard),
             index: args.index,
+            held: Vec::new(),
             runs: HashMap::new(),
             actors: HashMap::new(),
             timers: Timers::default(),
-            pending: VecDeque::new(),
+            pending: Queue::default(),
             asked_for_slot: false,
             budgets: HashMap::new(),
-            drained: None,
+            closings: Vec::new(),
         };
-        state.take_up(args.unfinished);
+        if let Some(unfinished) = args.unfinished {
+            state.hold_all();
+            for run in unfinished {
+                state.take_up(run);
+            }
+        }
         Ok(state)
     }
 
@@ -177,33 +216,24 @@ impl Actor for RunShard {
         let _timer = state.kernel.metrics.kind(ActorKind::Shard).time();
         match mail.message {
             ShardMsg::Submit(submit) => state.submit(*submit).await?,
-            ShardMsg::Accepted(run) => {
-                state.enqueue(run);
-                state.fill_slots();
-            }
+            ShardMsg::Accepted(run, epoch, place) => state.accepted(run, epoch, place),
             ShardMsg::Deliver(run, queued) => state.deliver(run, queued),
             ShardMsg::Describe(run, describer) => state.describe(run, describer),
-            ShardMsg::Resume(run) => {
-                if !state.runs.contains_key(&run) {
-                    state.enqueue(run);
-                    state.fill_slots();
-                }
-            }
-            ShardMsg::Loaded(run, result) => state.loaded(run, *result).await?,
+            ShardMsg::Resume(run) => state.resume(run),
+            ShardMsg::Owned => state.reconcile(),
+            ShardMsg::Restored(runs) => state.restored(runs),
+            ShardMsg::Loaded(run, epoch, result) => state.loaded(run, epoch, *result).await?,
             ShardMsg::Slot(permit) => state.got_slot(permit),
-            ShardMsg::SetTimer(run, at) => {
-                state.timers.set(run, at);
-                state.timers.arm(&state.me, &state.kernel.clock);
-            }
+            ShardMsg::SetTimer(actor, at) => state.set_timer(actor, at),
             ShardMsg::TimersDue => state.fire_timers(),
-            ShardMsg::Idle(run) => state.idle(run),
-            ShardMsg::Busy(run) => state.busy(run),
-            ShardMsg::Restart(run) => state.restart(run),
-            ShardMsg::Poisoned(run) => state.forget(run),
+            ShardMsg::Idle(actor) => state.idle(actor),
+            ShardMsg::Busy(actor) => state.busy(actor),
+            ShardMsg::Restart(run, epoch) => state.restart(run, epoch),
+            ShardMsg::Poisoned(run, epoch) => state.poisoned(run, epoch),
             // Whoever asked may have lost patience.
             ShardMsg::Probe(reply) => drop(reply.send(())),
-            ShardMsg::Drain(reply) => state.drain(reply),
-            ShardMsg::Interrupt => state.tell_active(|| RunMsg::Interrupt),
+            ShardMsg::Close(shards, reply) => state.close(&shards, reply),
+            ShardMsg::Interrupt => state.interrupt(),
             #[cfg(test)]
             ShardMsg::Panic(None) => panic!("asked to panic"),
             #[cfg(test)]
@@ -222,8 +252,8 @@ impl Actor for RunShard {
         state: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(cell, _, _) => {
-                state.run_stopped(cell.get_id());
+            SupervisionEvent::ActorTerminated(cell, left, _) => {
+                state.run_stopped(cell.get_id(), left);
             }
             SupervisionEvent::ActorFailed(cell, error) => {
                 state.run_failed(cell.get_id(), &error);

@@ -6,14 +6,18 @@
 
 use std::sync::Arc;
 
+use crane_core::plan::Delivery;
 use crane_core::run::{Outcome, StartStep};
 use crane_core::tool::{ErrorKind, ToolError};
-use crane_core::{Json, RunId, StepId};
+use crane_core::{Attempt, Json, Round, RunId, StepId, StepIndex, ToolName};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::call;
 use crate::gate::Gate;
-use crate::kernel::Living;
+use crate::kernel::{Kernel, Living};
+use crate::metrics::ActorKind;
+use crate::probe;
+use crate::tenure::Tenure;
 use crate::tool::Origin;
 
 /// See the module.
@@ -30,6 +34,8 @@ impl ractor::Message for StepMsg {}
 #[derive(Debug)]
 pub(crate) struct StepState {
     pub(crate) kernel: Living,
+    /// The tenure of the run's shard, if it depends on a lease.
+    pub(crate) tenure: Option<Arc<Tenure>>,
     /// `None` when the node has no such tool (any more).
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) run: RunId,
@@ -66,6 +72,7 @@ impl StepState {
         };
         let called = call::call(
             &self.kernel,
+            self.tenure.as_deref(),
             gate,
             self.start.input.to_value(),
             Some(origin),
@@ -122,4 +129,37 @@ pub(crate) fn report_of_panic(reason: &str) -> Report {
         )),
         duration_us: 0,
     }
+}
+
+/// Sends an attempt of a step that calls nothing through an actor, as every attempt goes. Whether it
+/// came to its end in time.
+pub(crate) async fn self_test(kernel: Arc<Kernel>) -> bool {
+    let id = "self_test";
+    let state = Box::new(StepState {
+        kernel: Living::new(kernel, ActorKind::Step),
+        tenure: None,
+        gate: None,
+        run: RunId::from_bytes([0; 16]),
+        step: StepId::new(id),
+        start: Box::new(StartStep {
+            step: StepIndex(0),
+            attempt: Attempt(1),
+            round: Round(1),
+            tool: ToolName::new(id),
+            input: Json::null(),
+            timeout: None,
+            delivery: Delivery::AtLeastOnce,
+        }),
+        trace_id: None,
+        scheduled: tokio::time::Instant::now(),
+        report: None,
+    });
+    let Ok((actor, ended)) = StepActor::spawn(None, StepActor, state).await else {
+        return false;
+    };
+    let in_time = tokio::time::timeout(probe::DEADLINE, ended).await;
+    if in_time.is_err() {
+        actor.kill();
+    }
+    matches!(in_time, Ok(Ok(())))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crane_core::event::{Accepted, Labels};
 use crane_core::plan::Finding;
 use crane_core::run::Submission;
-use crane_core::{Json, Plan, Run, RunId, limits};
+use crane_core::{Json, Plan, Run, RunId, ShardId, limits};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
@@ -29,6 +29,10 @@ pub struct Request {
     pub tenant: String,
     /// W3C trace id that the run's lines and calls carry.
     pub trace_id: Option<String>,
+    /// The id of the run, chosen by whoever looks for its owner. As with a key, the same request
+    /// with the same id never creates a second run. Without it and without a key, the node chooses
+    /// one of a shard that it owns.
+    pub id: Option<RunId>,
 }
 
 /// The answer to an accepted request.
@@ -67,7 +71,11 @@ pub enum SubmitError {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] crane_store::Error),
-    /// The shard failed before it answered; with a key the request can be repeated safely.
+    /// The run's shard is not open on this node; only with [`crate::Owning::Leased`]. The request has
+    /// left no trace, or has a key or an id and can be repeated safely wherever the shard is.
+    #[error("shard {0} is not owned by this node")]
+    NotOwner(ShardId),
+    /// The shard failed before it answered; with a key or an id the request can be repeated safely.
     #[error("no answer from the shard; the run may or may not have been accepted")]
     Lost,
 }

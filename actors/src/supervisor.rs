@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crane_core::RunId;
+use crane_core::ShardId;
 use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
 use crane_store::Unfinished;
 use futures_util::StreamExt;
@@ -45,15 +45,15 @@ impl Shards {
         self.0.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Which of `count` shards owns a run.
-    pub(crate) fn index_of(run: RunId, count: usize) -> usize {
-        usize::from(run.shard().0) % count
+    /// Which of `count` shard actors carries a logical shard.
+    pub(crate) fn index_of(shard: ShardId, count: usize) -> usize {
+        usize::from(shard.0) % count
     }
 
-    /// The shard that owns a run; `None` while it is being restarted.
-    pub(crate) fn of(&self, run: RunId) -> Option<Mailbox<ShardMsg>> {
+    /// The actor that carries a logical shard; `None` while it is being restarted.
+    pub(crate) fn of(&self, shard: ShardId) -> Option<Mailbox<ShardMsg>> {
         let shards = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        shards[Self::index_of(run, shards.len())].clone()
+        shards[Self::index_of(shard, shards.len())].clone()
     }
 
     pub(crate) fn all(&self) -> Vec<Mailbox<ShardMsg>> {
@@ -76,8 +76,8 @@ impl Shards {
 /// What the supervisor is told.
 #[derive(Debug)]
 pub(crate) enum NodeMsg {
-    /// Start this shard with these unfinished runs.
-    StartShard(usize, Vec<Unfinished>),
+    /// Start this shard again; it reads its unfinished runs.
+    StartShard(usize),
     /// Start the tools' supervisor.
     StartTools,
     /// Stop the whole tree.
@@ -172,7 +172,7 @@ impl Actor for NodeSupervisor {
         state.children.insert(journal.get_id(), Child::Journal);
         state.start_tools(&myself).await?;
         for (index, unfinished) in unfinished.into_iter().enumerate() {
-            state.start_shard(&myself, index, unfinished).await?;
+            state.start_shard(&myself, index, Some(unfinished)).await?;
         }
         // The starter waits for this and for nothing else.
         let _ = started.send(());
@@ -187,7 +187,10 @@ impl Actor for NodeSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         let _timer = state.kernel.metrics.kind(ActorKind::Node).time();
         match mail.message {
-            NodeMsg::StartShard(index, runs) => state.start_shard(&myself, index, runs).await?,
+            NodeMsg::StartShard(index) => {
+                state.kernel.shards[index].restarted();
+                state.start_shard(&myself, index, None).await?;
+            }
             NodeMsg::StartTools => state.start_tools(&myself).await?,
             NodeMsg::Stop(reply) => {
                 state.children.clear();
@@ -238,8 +241,9 @@ impl NodeState {
         &mut self,
         myself: &ActorRef<Mail<NodeMsg>>,
         index: usize,
-        unfinished: Vec<Unfinished>,
+        unfinished: Option<Vec<Unfinished>>,
     ) -> Result<(), ActorProcessingErr> {
+        let again = unfinished.is_none();
         let args = ShardArgs {
             kernel: self.kernel.clone(),
             index,
@@ -248,7 +252,12 @@ impl NodeState {
         let (actor, _) = RunShard::spawn_linked(None, RunShard, args, myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Shard(index));
         let depth = &self.kernel.shards[index].depth;
-        self.shards.put(index, Some(Mailbox::new(actor, depth)));
+        let shard = Mailbox::new(actor, depth);
+        self.shards.put(index, Some(shard.clone()));
+        if again {
+            // Once it can be found: what is opened or stopped from now on, it is told.
+            shard.send(ShardMsg::Owned);
+        }
         Ok(())
     }
 
@@ -292,25 +301,14 @@ impl NodeState {
     }
 
     fn restart(&self, child: Child, delay: std::time::Duration) {
-        let Child::Shard(index) = child else {
-            let start = || Mail::uncounted(NodeMsg::StartTools);
-            self.me.actor().send_after(delay, start);
-            return;
+        let start = move || {
+            Mail::uncounted(match child {
+                Child::Shard(index) => NodeMsg::StartShard(index),
+                // The journal is not restarted.
+                Child::Tools | Child::Journal => NodeMsg::StartTools,
+            })
         };
-        let kernel = self.kernel.clone();
-        let (shards, me) = (self.shards.clone(), self.me.clone());
-        self.kernel.background(async move {
-            tokio::time::sleep(delay).await;
-            let count = shards.count();
-            match unfinished_by_shard(&kernel, count).await {
-                Ok(mut runs) => {
-                    let runs = std::mem::take(&mut runs[index]);
-                    kernel.shards[index].restarted();
-                    me.send(NodeMsg::StartShard(index, runs));
-                }
-                Err(error) => tracing::error!(%error, "a shard's runs cannot be read"),
-            }
-        });
+        self.me.actor().send_after(delay, start);
     }
 
     fn give_up(&self, reason: &str) {
@@ -325,10 +323,14 @@ pub(crate) async fn unfinished_by_shard(
     count: usize,
 ) -> Result<Vec<Vec<Unfinished>>, crane_store::Error> {
     let mut shards = vec![Vec::new(); count];
-    let mut runs = kernel.store.restore(kernel.fences());
+    let fences = kernel.fences();
+    if fences.is_empty() {
+        return Ok(shards);
+    }
+    let mut runs = kernel.store.restore(fences);
     while let Some(unfinished) = runs.next().await {
         let unfinished = unfinished?;
-        shards[Shards::index_of(unfinished.run, count)].push(unfinished);
+        shards[Shards::index_of(unfinished.run.shard(), count)].push(unfinished);
     }
     Ok(shards)
 }

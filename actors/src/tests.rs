@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::planner::Planner;
-use crate::runtime::{Options, Restore, Runtime};
+use crate::runtime::{Options, Owning, Restore, Runtime};
 use crate::submit::Request;
 use world::{World, test_tools};
 
@@ -87,6 +87,7 @@ impl Node {
                     crane_core::Timestamp(now.0 + world.ahead.load(Ordering::SeqCst))
                 }
             }),
+            owning: Owning::All,
             restore: Restore::All,
             shards: 2,
         })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use crane_actors::clock::Clock;
 use crane_actors::planner::Planner;
-use crane_actors::{Options, Restore, Runtime};
+use crane_actors::{Options, Owning, Restore, Runtime};
 use crane_core::Limits;
 use crane_store::RunStore as _;
 use crane_store::embedded::{self, EmbeddedStore};
@@ -56,6 +56,7 @@ impl Node {
             planner: Arc::new(NoPlanner),
             limits,
             clock: Clock::system(),
+            owning: Owning::All,
             restore: Restore::All,
             shards: 2 * std::thread::available_parallelism()?.get(),
         })

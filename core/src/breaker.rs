@@ -78,6 +78,8 @@ pub struct Breaker {
     asked_until: Option<Timestamp>,
     /// Whether it opened because calls were slow: then a slow probe is a failed one.
     was_slow: bool,
+    /// Until when a peer's breaker was to be open, as far as that was acted upon.
+    advised_until: Option<Timestamp>,
     transitions: VecDeque<Transition>,
     changes: u64,
 }
@@ -97,6 +99,7 @@ impl Breaker {
             openings: 0,
             asked_until: None,
             was_slow: false,
+            advised_until: None,
             transitions: VecDeque::new(),
             changes: 0,
         }
@@ -272,6 +275,26 @@ impl Breaker {
             ),
         };
         self.become_state(inner, reason, now);
+    }
+
+    /// Hears that a peer's breaker of the same tool is open until then. A closed one becomes
+    /// half-open: whether the tool is well is found out here, by a few calls at a time. The same
+    /// advice again changes nothing. Returns whether the state changed.
+    pub fn advise(&mut self, until: Timestamp, now: Timestamp) -> bool {
+        self.advance(now);
+        if until <= now || self.advised_until.is_some_and(|before| until <= before) {
+            return false;
+        }
+        self.advised_until = Some(until);
+        if self.mode != Mode::Auto || self.inner != Inner::Closed {
+            return false;
+        }
+        let half_open = Inner::HalfOpen {
+            out: Vec::new(),
+            succeeded: 0,
+        };
+        self.become_state(half_open, Reason::Advised, now);
+        true
     }
 
     fn open(&mut self, reason: Reason, now: Timestamp) {

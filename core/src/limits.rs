@@ -76,6 +76,23 @@ pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
 pub const PASSIVATE_AFTER: Duration = Duration::from_secs(5);
 /// How long a node that goes down waits until the attempts it has cut off are journaled as such.
 pub const CUT_OFF: Duration = Duration::from_secs(2);
+/// How often a node whose lease has run out looks whether it is back, while starts of steps wait.
+pub const LEASE_CHECK: Duration = Duration::from_millis(50);
+/// How often the owner of a lease is told the same about the store's writes.
+pub const WROTE_EVERY: Duration = Duration::from_millis(200);
+/// Most readings of a store's unfinished runs that a node has under way at once.
+pub const RESTORES_AT_ONCE: usize = 4;
+/// Unfinished runs that are handed to their shard at a time.
+pub const RESTORE_BATCH: usize = 256;
+/// Pause before a reading of a shard's unfinished runs that failed is tried again; it doubles each
+/// time up to [`RESTORE_PAUSE_MAX`].
+pub const RESTORE_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between two tries of reading a shard's runs.
+pub const RESTORE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Pause before one run is read again after the store was not available.
+pub const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+/// Random ids that are tried to find one of a shard that a node owns.
+pub const OWN_ID_TRIES: usize = 8_192;
 /// Most calls that may wait for a permit of one tool.
 pub const TOOL_QUEUE: usize = 100_000;
 /// Most rows of one stateful tool.

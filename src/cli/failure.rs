@@ -92,6 +92,9 @@ impl From<crane_actors::runtime::ReadError> for Failure {
         match error {
             crane_actors::runtime::ReadError::Store(error) => error.into(),
             crane_actors::runtime::ReadError::Damaged(detail) => Self::failed(detail),
+            elsewhere @ crane_actors::runtime::ReadError::NotOwner(_) => {
+                Self::failed(elsewhere.to_string())
+            }
         }
     }
 }

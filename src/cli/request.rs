@@ -126,6 +126,7 @@ pub(super) fn refused(error: SubmitError) -> Failure {
         | SubmitError::Exists(_)
         | SubmitError::TooMany { .. }
         | SubmitError::Stopping
+        | SubmitError::NotOwner(_)
         | SubmitError::Lost) => Failure::failed(other.to_string()),
     }
 }

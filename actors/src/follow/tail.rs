@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::hub::{EventBatch, Subscription};
 use crate::kernel::Kernel;
 use crate::runtime::ReadError;
+use crate::tenure::Tenure;
 
 /// What a reader hears next.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Piece {
 #[derive(Debug)]
 pub struct Tail {
     kernel: Arc<Kernel>,
+    /// The tenure of the run's shard, if it may end.
+    tenure: Option<Arc<Tenure>>,
     subscription: Subscription,
     run: RunId,
     /// The last event that was handed out or skipped.
@@ -62,9 +65,11 @@ impl Tail {
         run: RunId,
         after: Seq,
     ) -> Result<Option<Self>, ReadError> {
+        let tenure = kernel.watched(run.shard())?;
         let subscription = kernel.hub.subscribe(run);
         let mut tail = Self {
             kernel,
+            tenure,
             subscription,
             run,
             seen: Seq(0),
@@ -110,7 +115,7 @@ impl Tail {
     /// What comes next. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or the run's shard is not this node's any more.
     pub async fn next(&mut self) -> Result<Heard, ReadError> {
         loop {
             if let Some(piece) = self.next_stored().await? {
@@ -119,7 +124,7 @@ impl Tail {
             if self.ended {
                 return Ok(Heard::Ended);
             }
-            match self.subscription.receiver.recv().await {
+            match self.hear().await? {
                 Ok(batch) => {
                     if let Some(batch) = self.fresh(batch) {
                         return Ok(Heard::Events(self.hand_out(batch)));
@@ -128,6 +133,19 @@ impl Tail {
                 Err(RecvError::Lagged(_)) => return Ok(Heard::Lagged),
                 Err(RecvError::Closed) => return Ok(Heard::Ended),
             }
+        }
+    }
+
+    /// What the hub says next, as long as it is here that the run goes on.
+    async fn hear(&mut self) -> Result<Result<Arc<EventBatch>, RecvError>, ReadError> {
+        let Some(tenure) = &self.tenure else {
+            return Ok(self.subscription.receiver.recv().await);
+        };
+        tokio::select! {
+            // What was said before the end counts.
+            biased;
+            heard = self.subscription.receiver.recv() => Ok(heard),
+            () = tenure.over() => Err(ReadError::NotOwner(self.run.shard())),
         }
     }
 

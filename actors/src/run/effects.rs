@@ -24,7 +24,8 @@ impl RunState {
                 Effect::StartStep(start) => self.start_step(start).await?,
                 Effect::AbortStep { step, attempt } => self.abort_step(step, attempt),
                 Effect::SetTimer { at } => {
-                    self.shard.send(ShardMsg::SetTimer(self.run.id, at));
+                    let me = self.me.actor().get_id();
+                    self.shard.send(ShardMsg::SetTimer(me, at));
                 }
                 Effect::MakePlan { prompt } => self.make_plan(&prompt),
                 // Events go out with the acknowledgement of their batch, see `publish`.
@@ -43,6 +44,7 @@ impl RunState {
         let since = tokio::time::Instant::now();
         let args = Box::new(StepState {
             kernel: Living::new(self.kernel.clone(), ActorKind::Step),
+            tenure: self.tenure.if_leased(),
             gate: self.kernel.tools.gate(start.tool.as_str()).cloned(),
             run: self.run.id,
             step: plan.steps[step.position()].id.clone(),
@@ -63,7 +65,7 @@ impl RunState {
                 since,
             },
         );
-        if self.kernel.is_interrupting() {
+        if self.tenure.is_cut_off() {
             self.interrupt();
         }
         Ok(())

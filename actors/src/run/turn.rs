@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 
 use crane_core::run::{Input, Outcome, Rejected};
 use crane_core::{Limits, Run, RunStatus, Seq, limits};
-use crane_store::{Append, Error, Write};
+use crane_store::{Append, Error};
 use ractor::{ActorId, ActorProcessingErr};
 
 use super::{InFlight, Queued, Reply, RunMsg, RunState};
+use crate::lease::is_loss;
 use crate::metrics::{ActorKind, Failure};
+use crate::runtime::ChangeError;
 use crate::shard::ShardMsg;
 use crate::step::Report;
 use crate::submit::SubmitError;
@@ -46,6 +48,10 @@ impl RunState {
     pub(super) async fn proceed(&mut self) -> Result<(), ActorProcessingErr> {
         while self.in_flight.is_none() && !self.queue.is_empty() && !self.stopping {
             self.describe();
+            if self.tenure.is_over() {
+                self.leave();
+                return Ok(());
+            }
             self.take_turn().await?;
         }
         self.describe();
@@ -62,15 +68,15 @@ impl RunState {
             replies.push(reply);
         }
         let now = self.kernel.clock.now();
-        let draining;
-        let limits = if self.kernel.is_draining() {
-            draining = Limits {
+        let nothing_starts;
+        let limits = if self.may_start() {
+            &self.kernel.limits
+        } else {
+            nothing_starts = Limits {
                 parallel_steps: 0,
                 ..self.kernel.limits.clone()
             };
-            &draining
-        } else {
-            &self.kernel.limits
+            &nothing_starts
         };
         let (turn, verdicts) = self.run.turn(inputs, now, limits);
         let mut replies: Vec<(Reply, Result<(), Rejected>)> =
@@ -82,14 +88,13 @@ impl RunState {
             return self.carry_out(turn.effects).await;
         };
         let seq = last.seq;
-        let epoch = self.kernel.epoch(self.run.id.shard());
+        let epoch = self.tenure.epoch();
         let append = Append::new(epoch, &self.run, &turn.records, turn.eager);
         let me = self.me.clone();
-        self.kernel.store.submit(
-            Write::Append(append),
-            // The actor may have been killed meanwhile; the events count all the same.
-            Box::new(move |result| me.send(RunMsg::Durable(seq, result))),
-        );
+        // The actor may have been killed meanwhile; the events count all the same.
+        self.kernel.append(&self.tenure, append, move |result| {
+            me.send(RunMsg::Durable(seq, result));
+        });
         if turn.eager {
             self.in_flight = Some(InFlight {
                 seq,
@@ -102,6 +107,46 @@ impl RunState {
         self.lazy.push_back((seq, turn.records));
         self.answer(replies);
         self.carry_out(turn.effects).await
+    }
+
+    /// Whether steps may start. When it is for want of a lease that they may not, the run will hear
+    /// when there is one again.
+    fn may_start(&mut self) -> bool {
+        if self.tenure.is_closing() {
+            return false;
+        }
+        if !self.tenure.is_put_off() {
+            return true;
+        }
+        if !std::mem::replace(&mut self.put_off, true) {
+            let (tenure, me) = (self.tenure.clone(), self.me.clone());
+            self.kernel.background(async move {
+                tenure.wait_for_lease().await;
+                me.send(RunMsg::Leased);
+            });
+        }
+        false
+    }
+
+    /// The lease is back, or there is no use in waiting for it.
+    pub(super) fn leased(&mut self) {
+        self.put_off = false;
+        // Brings a turn, in which all that may start does.
+        self.queue.push_back(Queued::silent(Input::TimerFired));
+    }
+
+    /// The shard is not this node's any more: stops, and tells all who wait.
+    fn leave(&mut self) {
+        let shard = self.run.id.shard();
+        let in_flight = self.in_flight.take().map(|batch| batch.replies);
+        for (reply, _) in in_flight.into_iter().flatten() {
+            reply.turn_away(shard);
+        }
+        for queued in std::mem::take(&mut self.queue) {
+            queued.turn_away(shard);
+        }
+        self.shard.send(ShardMsg::Owned);
+        self.stop();
     }
 
     /// The store's word on a batch.
@@ -127,6 +172,10 @@ impl RunState {
     }
 
     fn refused(&mut self, error: Error) -> Result<(), ActorProcessingErr> {
+        if self.tenure.is_leased() && is_loss(&error) {
+            self.leave();
+            return Ok(());
+        }
         let replies = self.in_flight.take().map(|batch| batch.replies);
         let created = replies
             .into_iter()
@@ -154,7 +203,8 @@ impl RunState {
                 Reply::None => {}
                 // Whoever asked may have gone; that cancels nothing.
                 Reply::Verdict(sender) => {
-                    drop(sender.send(verdict.map(|()| self.run.clone())));
+                    let answer = verdict.map(|()| self.run.clone());
+                    drop(sender.send(answer.map_err(ChangeError::Rejected)));
                 }
                 Reply::Accepted(sender) => {
                     let answer = verdict
@@ -185,7 +235,7 @@ impl RunState {
 
     /// The outcome of an attempt that ended without one.
     fn cut_off(&self) -> Outcome {
-        match self.kernel.is_interrupting() {
+        match self.tenure.is_cut_off() {
             true => Outcome::Interrupted,
             false => Outcome::Aborted,
         }
@@ -214,8 +264,11 @@ impl RunState {
         if self.stopping || !self.is_idle() {
             return;
         }
-        if self.kernel.is_draining() {
+        if self.tenure.is_closing() {
             self.stop();
+            return;
+        }
+        if self.put_off {
             return;
         }
         let wait = self
@@ -225,7 +278,8 @@ impl RunState {
         if self.run.status() == RunStatus::Waiting
             && wait.is_some_and(|wait| wait >= limits::PASSIVATE_AFTER)
         {
-            self.shard.send(ShardMsg::Idle(self.run.id));
+            let me = self.me.actor().get_id();
+            self.shard.send(ShardMsg::Idle(me));
         }
     }
 
@@ -237,7 +291,8 @@ impl RunState {
         if self.is_idle() {
             self.stop();
         } else {
-            self.shard.send(ShardMsg::Busy(self.run.id));
+            let me = self.me.actor().get_id();
+            self.shard.send(ShardMsg::Busy(me));
         }
     }
 
@@ -246,6 +301,7 @@ impl RunState {
         if !self.run.status().is_ended() {
             return;
         }
+        self.ended = true;
         let took = self
             .run
             .completed_at

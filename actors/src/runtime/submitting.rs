@@ -1,7 +1,7 @@
 //! Taking run messages in: the id, the key, the answer.
 
 use crane_core::plan::Finding;
-use crane_core::{Run, RunId};
+use crane_core::{Run, RunId, limits};
 use tokio::sync::oneshot;
 
 use super::{PAUSE, ReadError, Runtime, TRIES};
@@ -23,19 +23,24 @@ impl Runtime {
     }
 
     async fn take_in(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
-        let id = match &request.key {
-            Some(key) => RunId::from_key(&request.tenant, key),
-            None => self.new_id(),
+        let id = match (request.id, &request.key) {
+            (Some(id), _) => id,
+            (None, Some(key)) => RunId::from_key(&request.tenant, key),
+            (None, None) => self.new_id(),
         };
-        let keyed = request.key.is_some();
+        let repeatable = request.id.is_some() || request.key.is_some();
+        if self.kernel.is_elsewhere(id.shard()) {
+            return Err(SubmitError::NotOwner(id.shard()));
+        }
         let checked = submit::check(&self.kernel, request).await?;
         let hash = checked.submission.accepted.request_hash;
-        if keyed && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
+        if repeatable && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
             return self.known(run, hash);
         }
         if let Some(error) = self.kernel.store.refusing() {
             return Err(error.into());
         }
+        let tenure = self.kernel.tenures.get(id.shard());
         let (reply, answer) = oneshot::channel();
         let (watcher, end) = if watch {
             let (sender, receiver) = oneshot::channel();
@@ -53,7 +58,11 @@ impl Runtime {
                 watcher,
             })),
         );
-        match answer.await.unwrap_or(Err(SubmitError::Lost)) {
+        let unanswered = || match tenure.filter(|tenure| repeatable && tenure.is_over()) {
+            Some(tenure) => SubmitError::NotOwner(tenure.shard()),
+            None => SubmitError::Lost,
+        };
+        match answer.await.unwrap_or_else(|_| Err(unanswered())) {
             Ok(run) => {
                 self.kernel.metrics.submitted.increment(1);
                 Ok(Submitted {
@@ -95,6 +104,9 @@ impl Runtime {
     /// A run that another request is creating right now, once it is durable.
     async fn described(&self, id: RunId) -> Result<Run, SubmitError> {
         for _ in 0..TRIES {
+            if self.kernel.is_elsewhere(id.shard()) {
+                return Err(SubmitError::NotOwner(id.shard()));
+            }
             let (sender, answer) = oneshot::channel();
             self.send(id, ShardMsg::Describe(id, sender));
             if let Ok(run) = answer.await {
@@ -108,7 +120,23 @@ impl Runtime {
         Err(SubmitError::Lost)
     }
 
+    /// A new id; on a node that does not own every shard, one of a shard that is open here, if any
+    /// is.
     fn new_id(&self) -> RunId {
+        let mut id = self.random_id();
+        if self.kernel.lease.is_none() || self.kernel.tenures.all().is_empty() {
+            return id;
+        }
+        for _ in 0..limits::OWN_ID_TRIES {
+            if self.kernel.tenures.open(id.shard()).is_some() {
+                break;
+            }
+            id = self.random_id();
+        }
+        id
+    }
+
+    fn random_id(&self) -> RunId {
         let mut random = [0; 10];
         if let Err(error) = getrandom::fill(&mut random) {
             // Without the system's random numbers, the clock's microseconds and a counter differ.
@@ -122,6 +150,7 @@ impl Runtime {
 fn read_to_submit(error: ReadError) -> SubmitError {
     match error {
         ReadError::Store(error) => SubmitError::Store(error),
+        ReadError::NotOwner(shard) => SubmitError::NotOwner(shard),
         ReadError::Damaged(detail) => SubmitError::Store(crane_store::Error::Fatal(detail.into())),
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crane_core::breaker::Snapshot;
 use crane_core::run::Rejected;
 use crane_core::tool::{ToolError, ToolSpec};
-use crane_core::{Limits, RunId};
-use crane_store::RunStore;
+use crane_core::{Limits, RunId, ShardId};
+use crane_store::{Fence, RunStore};
 use serde_json::Value;
 
 use crate::clock::Clock;
@@ -26,6 +26,37 @@ pub enum Restore {
     None,
 }
 
+/// Which shards of the store a node owns.
+#[derive(Clone, Debug)]
+pub enum Owning {
+    /// All of them, from the start and until it goes down.
+    All,
+    /// None at the start; they come and go with [`crate::Runtime::open_shard`],
+    /// [`crate::Runtime::stop_shard`] and [`crate::Runtime::close_shard`].
+    Leased(Leased),
+}
+
+/// How a node that owns shards for a time asks about its lease, and what it tells.
+#[derive(Clone)]
+pub struct Leased {
+    /// For how long from now steps may start; looked at at each start of a step and each call of a
+    /// tool, so it must be cheap. While it is zero they are put off.
+    pub left: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// A write of this fence was refused as fenced, or because the lease is lost: its shard is
+    /// stopped. Told once or more, from any thread; it must not block.
+    pub fenced: Arc<dyn Fn(Fence) + Send + Sync>,
+    /// What becomes of writes to the journal: whether the store works. Changes are told at once,
+    /// the same again at most once in [`crane_core::limits::WROTE_EVERY`]. From any thread; it must
+    /// not block.
+    pub wrote: Arc<dyn Fn(bool) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Leased {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leased").finish_non_exhaustive()
+    }
+}
+
 /// What a node is made of.
 pub struct Options {
     /// Where runs are kept.
@@ -38,7 +69,9 @@ pub struct Options {
     pub limits: Limits,
     /// The time of day.
     pub clock: Clock,
-    /// What to take up at the start.
+    /// Which shards it owns.
+    pub owning: Owning,
+    /// What to take up at the start, of shards that it owns from the start.
     pub restore: Restore,
     /// Number of shard actors; twice the cores is a good choice.
     pub shards: usize,
@@ -47,6 +80,7 @@ pub struct Options {
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
+            .field("owning", &self.owning)
             .field("restore", &self.restore)
             .field("shards", &self.shards)
             .finish_non_exhaustive()
@@ -76,6 +110,10 @@ pub enum ReadError {
     /// What is stored makes no run.
     #[error("{0}")]
     Damaged(String),
+    /// The run's shard is not open on this node, or was closed while somebody listened; only with
+    /// [`Owning::Leased`].
+    #[error("shard {0} is not owned by this node")]
+    NotOwner(ShardId),
 }
 
 impl From<LoadError> for ReadError {
@@ -99,6 +137,10 @@ pub enum ChangeError {
     /// No answer; the change may or may not have been made.
     #[error("no answer from run {0}; the change may or may not have been made")]
     Lost(RunId),
+    /// The run's shard is not open on this node, or was closed before the answer; only with
+    /// [`Owning::Leased`]. In the latter case the change may have been made.
+    #[error("shard {0} is not owned by this node")]
+    NotOwner(ShardId),
     /// Reading the run failed.
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 
 use crane_core::run::{Input, Phase};
-use crane_core::{Run, RunId, limits};
-use ractor::{Actor, ActorProcessingErr};
+use crane_core::{Epoch, Run, RunId, Timestamp, limits};
+use crane_store::Error;
+use ractor::{Actor, ActorId, ActorProcessingErr};
 use tokio::sync::oneshot;
 
-use super::{Hold, ShardState, Slot};
+use super::queue::Rank;
+use super::{Hold, ShardMsg, ShardState, Slot};
 use crate::kernel::LoadError;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 use crate::run::{Queued, RunActor, RunArgs, RunMsg};
 
@@ -25,6 +27,7 @@ impl ShardState {
         let id = run.id;
         let args = Box::new(RunArgs {
             kernel: self.kernel.clone(),
+            tenure: hold.tenure().clone(),
             shard: self.me.clone(),
             run,
             inputs,
@@ -41,6 +44,11 @@ impl ShardState {
 
     /// Hands something to a run, waking it if need be.
     pub(super) fn deliver(&mut self, run: RunId, queued: Queued) {
+        let shard = run.shard();
+        let Some(tenure) = self.tenure(shard) else {
+            queued.turn_away(shard);
+            return;
+        };
         match self.runs.get_mut(&run) {
             Some(Slot::Active(actor, _)) => {
                 actor.send(RunMsg::Input(queued));
@@ -48,12 +56,14 @@ impl ShardState {
             Some(Slot::Passivating(_, hold) | Slot::Loading(hold) | Slot::Backoff(hold)) => {
                 hold.buffer.push_back(queued);
             }
+            None if !tenure.wakes() => queued.turn_away(shard),
             None => {
-                // A command does not wait for a slot: cancelling must work on a full node.
-                let hold = Hold {
-                    _permit: self.kernel.slots.clone().try_acquire_owned().ok(),
-                    buffer: VecDeque::from([queued]),
-                };
+                // A command does not wait for a slot: cancelling must work on a full node. So the
+                // run does not wait any more, either.
+                self.pending.remove(run);
+                let permit = self.kernel.slots.clone().try_acquire_owned().ok();
+                let mut hold = Hold::new(tenure, permit);
+                hold.buffer.push_back(queued);
                 self.load(run, hold);
             }
         }
@@ -70,27 +80,36 @@ impl ShardState {
     pub(super) async fn loaded(
         &mut self,
         id: RunId,
+        epoch: Epoch,
         result: Result<Option<Run>, LoadError>,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(Slot::Loading(mut hold)) = self.runs.remove(&id) else {
+        let Some(mut hold) = self.take_loading(id, epoch) else {
             return Ok(());
         };
         let run = match result {
             Ok(Some(run)) => run,
             Ok(None) => {
                 tracing::debug!(run_id = %id, "the store has no such run");
-                self.fill_slots();
+                self.leave(hold);
+                return Ok(());
+            }
+            // Nothing is wrong with the run, and the store may be back soon.
+            Err(LoadError::Store(Error::Unavailable(detail))) => {
+                tracing::warn!(run_id = %id, %detail, "run cannot be loaded now, will be tried again");
+                self.runs.insert(id, Slot::Backoff(hold));
+                let again = move || Mail::uncounted(ShardMsg::Restart(id, epoch));
+                self.me.actor().send_after(limits::RELOAD_PAUSE, again);
                 return Ok(());
             }
             Err(error) => {
                 tracing::error!(run_id = %id, %error, "run cannot be loaded");
-                self.fill_slots();
+                self.leave(hold);
                 return Ok(());
             }
         };
         let mut inputs = std::mem::take(&mut hold.buffer);
         if run.status().is_ended() && inputs.is_empty() {
-            self.fill_slots();
+            self.leave(hold);
             return Ok(());
         }
         // Commands first: a cancelled run must not start its lost attempts again. But within the
@@ -105,6 +124,31 @@ impl ShardState {
         self.spawn(run, inputs, hold, None).await
     }
 
+    /// What is held for a run that is being loaded in this epoch.
+    fn take_loading(&mut self, id: RunId, epoch: Epoch) -> Option<Hold> {
+        match self.runs.remove(&id)? {
+            Slot::Loading(hold) if hold.tenure().epoch() == epoch => Some(hold),
+            slot => {
+                self.runs.insert(id, slot);
+                None
+            }
+        }
+    }
+
+    /// A run that was to get an actor gets none.
+    fn leave(&mut self, hold: Hold) {
+        drop(hold);
+        self.fill_slots();
+        self.report_closed();
+    }
+
+    pub(super) fn set_timer(&mut self, actor: ActorId, at: Timestamp) {
+        if let Some(run) = self.actors.get(&actor) {
+            self.timers.set(*run, at);
+            self.timers.arm(&self.me, &self.kernel.clock);
+        }
+    }
+
     pub(super) fn fire_timers(&mut self) {
         let due = self.timers.due(self.kernel.clock.now());
         for run in due {
@@ -115,7 +159,7 @@ impl ShardState {
                 Some(Slot::Passivating(_, hold) | Slot::Loading(hold) | Slot::Backoff(hold)) => {
                     hold.buffer.push_back(Queued::silent(Input::TimerFired));
                 }
-                None => self.enqueue(run),
+                None => self.enqueue(run, Rank::Usual, None),
             }
         }
         self.fill_slots();
@@ -123,7 +167,10 @@ impl ShardState {
     }
 
     /// A run's actor offers to stop: from here on its messages are buffered.
-    pub(super) fn idle(&mut self, run: RunId) {
+    pub(super) fn idle(&mut self, actor: ActorId) {
+        let Some(run) = self.actors.get(&actor).copied() else {
+            return;
+        };
         if let Some(Slot::Active(actor, hold)) = self.runs.remove(&run) {
             actor.send(RunMsg::Passivate);
             self.runs.insert(run, Slot::Passivating(actor, hold));
@@ -131,11 +178,18 @@ impl ShardState {
     }
 
     /// A run's actor took its offer back.
-    pub(super) fn busy(&mut self, run: RunId) {
+    pub(super) fn busy(&mut self, actor: ActorId) {
+        let Some(run) = self.actors.get(&actor).copied() else {
+            return;
+        };
         match self.runs.remove(&run) {
             Some(Slot::Passivating(actor, mut hold)) => {
                 for queued in hold.buffer.drain(..) {
                     actor.send(RunMsg::Input(queued));
+                }
+                // It was not told before.
+                if hold.tenure().is_closing() {
+                    actor.send(RunMsg::Drain);
                 }
                 self.runs.insert(run, Slot::Active(actor, hold));
             }
@@ -143,34 +197,6 @@ impl ShardState {
                 self.runs.insert(run, slot);
             }
             None => {}
-        }
-    }
-
-    /// The node goes down: running steps may end, no step starts.
-    pub(super) fn drain(&mut self, reply: oneshot::Sender<()>) {
-        self.drained = Some(reply);
-        self.tell_active(|| RunMsg::Drain);
-        self.runs
-            .retain(|_, slot| !matches!(slot, Slot::Loading(_) | Slot::Backoff(_)));
-        self.report_drained();
-    }
-
-    /// Tells every run that has an actor.
-    pub(super) fn tell_active(&self, message: impl Fn() -> RunMsg) {
-        for slot in self.runs.values() {
-            match slot {
-                Slot::Active(actor, _) => actor.send(message()),
-                Slot::Passivating(..) | Slot::Loading(_) | Slot::Backoff(_) => {}
-            }
-        }
-    }
-
-    pub(super) fn report_drained(&mut self) {
-        if self.runs.is_empty()
-            && let Some(reply) = self.drained.take()
-        {
-            // Whoever asked may have run out of patience.
-            let _ = reply.send(());
         }
     }
 

@@ -1,28 +1,39 @@
 //! Letting runs in: a slot for each run with an actor, a durable queue for the rest.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use crane_core::run::Input;
-use crane_core::{Run, RunId, RunStatus};
-use crane_store::{Append, Error, Unfinished, Write};
+use crane_core::{Epoch, Run, RunId, RunStatus};
+use crane_store::{Append, Error, Unfinished};
 use ractor::ActorProcessingErr;
 
+use super::queue::{Place, Rank};
 use super::{Hold, ShardMsg, ShardState, Slot};
+use crate::lease::is_loss;
 use crate::run::{Queued, Reply};
 use crate::submit::{Submit, SubmitError};
+use crate::tenure::Tenure;
 
 impl ShardState {
     /// Takes a new run in: into a slot if there is one, else into the durable queue.
     pub(super) async fn submit(&mut self, submit: Submit) -> Result<(), ActorProcessingErr> {
         let run = submit.run;
-        if self.runs.contains_key(&run) {
+        let tenure = match self.tenure(run.shard()) {
+            Some(tenure) if !tenure.is_closing() => tenure,
+            Some(tenure) if !tenure.is_leased() => {
+                drop(submit.reply.send(Err(SubmitError::Stopping)));
+                return Ok(());
+            }
+            Some(_) | None => {
+                let elsewhere = SubmitError::NotOwner(run.shard());
+                drop(submit.reply.send(Err(elsewhere)));
+                return Ok(());
+            }
+        };
+        if self.runs.contains_key(&run) || self.pending.contains(run) {
             // The same key twice at once: the first one's run answers both.
             drop(submit.reply.send(Err(SubmitError::Exists(run))));
-            return Ok(());
-        }
-        if self.kernel.is_draining() {
-            drop(submit.reply.send(Err(SubmitError::Stopping)));
             return Ok(());
         }
         let permit = if self.pending.is_empty() {
@@ -31,7 +42,7 @@ impl ShardState {
             None
         };
         let Some(permit) = permit else {
-            self.accept_pending(submit);
+            self.accept_pending(submit, &tenure);
             return Ok(());
         };
         let mut inputs = VecDeque::with_capacity(3);
@@ -43,77 +54,97 @@ impl ShardState {
             inputs.push_back(Queued::silent(Input::Planned(planned)));
         }
         inputs.push_back(Queued::silent(Input::Start));
-        let hold = Hold {
-            _permit: Some(permit),
-            buffer: VecDeque::new(),
-        };
+        let hold = Hold::new(tenure, Some(permit));
         let run = Run::empty(run);
         self.kernel.metrics.queue_wait.record(0.0);
         self.spawn(run, inputs, hold, submit.watcher).await
     }
 
     /// Makes a run durable without an actor; it gets one when a slot is free.
-    fn accept_pending(&mut self, submit: Submit) {
-        let waiting = self.kernel.pending.fetch_add(1, Ordering::AcqRel);
-        if waiting >= self.kernel.limits.pending_runs {
-            self.kernel.pending.fetch_sub(1, Ordering::AcqRel);
+    fn accept_pending(&mut self, submit: Submit, tenure: &Arc<Tenure>) {
+        let Some(place) = Place::try_take(&self.kernel) else {
             let limit = self.kernel.limits.pending_runs;
             drop(submit.reply.send(Err(SubmitError::TooMany { limit })));
             return;
-        }
+        };
         let mut run = Run::empty(submit.run);
         let mut inputs = vec![Input::Submit(submit.submission)];
         inputs.extend(submit.planned.map(Input::Planned));
         let (turn, _) = run.turn(inputs, self.kernel.clock.now(), &self.kernel.limits);
-        let epoch = self.kernel.epoch(run.id.shard());
+        let epoch = tenure.epoch();
         let append = Append::new(epoch, &run, &turn.records, true);
         let (shard, kernel, reply) = (self.me.clone(), self.kernel.clone(), submit.reply);
-        self.kernel.store.submit(
-            Write::Append(append),
-            Box::new(move |result| {
-                let id = run.id;
-                let answer = match result {
-                    Ok(()) if run.status().is_ended() => {
-                        let took = run.completed_at.unwrap_or_default().since(run.created_at);
-                        kernel.metrics.finished(run.status(), took);
-                        Ok(run)
-                    }
-                    Ok(()) => {
-                        shard.send(ShardMsg::Accepted(id));
-                        drop(reply.send(Ok(run)));
-                        return;
-                    }
-                    Err(Error::Conflict { .. }) => Err(SubmitError::Exists(id)),
-                    Err(error) => Err(SubmitError::Store(error)),
-                };
-                kernel.pending.fetch_sub(1, Ordering::AcqRel);
-                drop(reply.send(answer));
-            }),
-        );
+        let leased = tenure.is_leased();
+        self.kernel.append(tenure, append, move |result| {
+            let id = run.id;
+            let answer = match result {
+                Ok(()) if run.status().is_ended() => {
+                    let took = run.completed_at.unwrap_or_default().since(run.created_at);
+                    kernel.metrics.finished(run.status(), took);
+                    Ok(run)
+                }
+                Ok(()) => {
+                    shard.send(ShardMsg::Accepted(id, epoch, place));
+                    drop(reply.send(Ok(run)));
+                    return;
+                }
+                Err(Error::Conflict { .. }) => Err(SubmitError::Exists(id)),
+                Err(error) if leased && is_loss(&error) => {
+                    shard.send(ShardMsg::Owned);
+                    Err(SubmitError::NotOwner(id.shard()))
+                }
+                Err(error) => Err(SubmitError::Store(error)),
+            };
+            drop(place);
+            drop(reply.send(answer));
+        });
     }
 
-    /// Unfinished runs of the store: those that only wait get their timer, the others a place in
-    /// the queue. Nothing is spawned or even read here.
-    pub(super) fn take_up(&mut self, unfinished: Vec<Unfinished>) {
-        for Unfinished { run, summary } in unfinished {
-            match (summary.status, summary.wake_at) {
-                (RunStatus::Waiting, Some(at)) => self.timers.set(run, at),
-                _ => {
-                    self.kernel.pending.fetch_add(1, Ordering::AcqRel);
-                    self.enqueue(run);
-                }
+    /// An accepted run that found no slot is durable.
+    pub(super) fn accepted(&mut self, run: RunId, epoch: Epoch, place: Place) {
+        // Of an epoch that is over: whoever owns the shard now has read it in the store.
+        if self.is_of_now(run.shard(), epoch) {
+            self.enqueue(run, Rank::Usual, Some(place));
+            self.fill_slots();
+        }
+    }
+
+    /// Takes up a run that was left alone.
+    pub(super) fn resume(&mut self, run: RunId) {
+        self.enqueue(run, Rank::Usual, None);
+        self.fill_slots();
+    }
+
+    /// An unfinished run of the store: one that only waits gets its timer, others a place in the
+    /// queue; nothing is spawned or even read here. What is known of the run already is newer.
+    pub(super) fn take_up(&mut self, Unfinished { run, summary }: Unfinished) {
+        if self.runs.contains_key(&run) || self.timers.contains(run) {
+            return;
+        }
+        match (summary.status, summary.wake_at) {
+            (RunStatus::Waiting, Some(at)) if !self.pending.contains(run) => {
+                self.timers.set(run, at);
+            }
+            _ => {
+                let place = Place::take(&self.kernel);
+                self.enqueue(run, Rank::Usual, Some(place));
             }
         }
     }
 
-    /// Puts a durable run that was counted as pending, or is woken, into the queue.
-    pub(super) fn enqueue(&mut self, run: RunId) {
-        self.pending.push_back(run);
+    /// Puts a durable run into the queue, unless it has an actor or its shard takes nothing up.
+    pub(super) fn enqueue(&mut self, run: RunId, rank: Rank, place: Option<Place>) {
+        let takes_up = self
+            .tenure(run.shard())
+            .is_some_and(|tenure| !tenure.is_closing());
+        if takes_up && !self.runs.contains_key(&run) {
+            self.pending.push(run, rank, place);
+        }
     }
 
     /// Starts loading pending runs as long as there are slots; then asks for the next one.
     pub(super) fn fill_slots(&mut self) {
-        while !self.pending.is_empty() && !self.asked_for_slot && !self.kernel.is_draining() {
+        while !self.pending.is_empty() && !self.asked_for_slot {
             match self.kernel.slots.clone().try_acquire_owned() {
                 Ok(permit) => self.give(permit),
                 Err(_) => self.ask_for_slot(),
@@ -135,36 +166,23 @@ impl ShardState {
     /// A slot that was asked for is free.
     pub(super) fn got_slot(&mut self, permit: tokio::sync::OwnedSemaphorePermit) {
         self.asked_for_slot = false;
-        if self.kernel.is_draining() {
-            return;
-        }
         self.give(permit);
-        if !self.pending.is_empty() {
-            self.fill_slots();
-        }
+        self.fill_slots();
     }
 
     /// Gives a slot to the run that waited longest. Must not look for the next one: there may be as
     /// many as a node has slots, and each would take stack.
     fn give(&mut self, permit: tokio::sync::OwnedSemaphorePermit) {
-        while let Some(run) = self.pending.pop_front() {
-            self.uncount_pending();
+        while let Some(run) = self.pending.pop() {
             if self.runs.contains_key(&run) {
                 continue;
             }
-            let hold = Hold {
-                _permit: Some(permit),
-                ..Hold::default()
+            let Some(tenure) = self.held_now(run.shard()).cloned() else {
+                continue;
             };
-            self.load(run, hold);
+            self.load(run, Hold::new(tenure, Some(permit)));
             break;
         }
-    }
-
-    fn uncount_pending(&self) {
-        let pending = &self.kernel.pending;
-        // Woken runs queue up without having been counted.
-        let _ = pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
     }
 
     /// Tells how many runs this shard has to do with, and how many wait for a slot.
@@ -174,12 +192,13 @@ impl ShardState {
 
     /// Remembers a run whose state is being read.
     pub(super) fn load(&mut self, run: RunId, hold: Hold) {
+        let epoch = hold.tenure().epoch();
         self.runs.insert(run, Slot::Loading(hold));
         let kernel = self.kernel.clone();
         let shard = self.me.clone();
         self.kernel.background(async move {
             let result = Box::new(kernel.load(run).await);
-            shard.send(ShardMsg::Loaded(run, result));
+            shard.send(ShardMsg::Loaded(run, epoch, result));
         });
     }
 }

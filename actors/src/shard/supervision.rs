@@ -1,33 +1,44 @@
 //! What happens when a run's actor ends.
 
+use std::sync::Arc;
+
 use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
 use crane_core::run::Input;
-use crane_core::{Run, RunId};
-use crane_store::{Append, Write, commit};
+use crane_core::{Epoch, Run, RunId};
+use crane_store::{Append, Error};
+use ractor::actor::messages::BoxedState;
 use ractor::{ActorId, ActorProcessingErr};
+use tokio::sync::oneshot;
 
 use super::{Hold, ShardMsg, ShardState, Slot};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, LoadError};
 use crate::mailbox::Mail;
 use crate::metrics::{ActorKind, Failure, FailureKind};
-use crate::run::Refused;
+use crate::run::{self, Refused};
+use crate::tenure::Tenure;
 
 impl ShardState {
-    /// An actor stopped by itself: its run has ended, sleeps, or could not be created.
-    pub(super) fn run_stopped(&mut self, actor: ActorId) {
+    /// An actor stopped by itself: its run has ended, sleeps, or could not be created. `left` is
+    /// what it left behind.
+    pub(super) fn run_stopped(&mut self, actor: ActorId, left: Option<BoxedState>) {
         let Some(run) = self.actors.remove(&actor) else {
             return;
         };
         match self.runs.remove(&run) {
             Some(Slot::Passivating(_, hold)) => {
                 self.kernel.store.passivate(run);
-                if !hold.buffer.is_empty() {
-                    self.load(run, hold);
+                match hold.buffer.is_empty() {
+                    true => drop(hold),
+                    false if hold.tenure().wakes() => self.load(run, hold),
+                    false => hold.turn_away(),
                 }
             }
             Some(Slot::Active(_, hold)) => {
                 self.timers.clear(run);
                 self.budgets.remove(&run);
+                if hold.tenure().is_closing() {
+                    self.closed(run, &hold, left);
+                }
                 drop(hold);
             }
             Some(Slot::Loading(_) | Slot::Backoff(_)) | None => {}
@@ -35,7 +46,17 @@ impl ShardState {
         if !self.pending.is_empty() {
             self.fill_slots();
         }
-        self.report_drained();
+        self.report_closed();
+    }
+
+    /// The actor of a run in a shard that is being closed has stopped.
+    fn closed(&mut self, run: RunId, hold: &Hold, left: Option<BoxedState>) {
+        if run::has_ended(left) {
+            self.not_hot(run);
+        } else if hold.tenure().is_leased() {
+            // Elsewhere it goes on; a node that goes down makes all of its store durable anyway.
+            self.kernel.store.passivate(run);
+        }
     }
 
     /// An actor panicked or its append was refused: reload it from the store, unless it has
@@ -52,14 +73,16 @@ impl ShardState {
         let error = &error.to_string();
         let now = self.kernel.clock.now();
         metrics.failed(Failure::new(now, format!("run {run}"), Some(run), &shown));
-        let hold = match self.runs.remove(&run) {
-            Some(Slot::Active(_, hold) | Slot::Passivating(_, hold)) => hold,
-            Some(Slot::Loading(_) | Slot::Backoff(_)) | None => Hold::default(),
+        let Some(Slot::Active(_, hold) | Slot::Passivating(_, hold)) = self.runs.remove(&run)
+        else {
+            return;
         };
-        if self.kernel.is_draining() {
-            self.report_drained();
+        if hold.tenure().is_closing() {
+            hold.turn_away();
+            self.report_closed();
             return;
         }
+        let epoch = hold.tenure().epoch();
         let seed = u64::from_be_bytes(run.to_bytes()[8..].try_into().unwrap_or_default());
         let budget = self
             .budgets
@@ -70,64 +93,82 @@ impl ShardState {
                 metrics.restarted(reason);
                 tracing::warn!(run_id = %run, error, ?delay, "run actor failed, will be restarted");
                 self.runs.insert(run, Slot::Backoff(hold));
-                self.me
-                    .actor()
-                    .send_after(delay, move || Mail::uncounted(ShardMsg::Restart(run)));
+                self.me.actor().send_after(delay, move || {
+                    Mail::uncounted(ShardMsg::Restart(run, epoch))
+                });
             }
             Verdict::GiveUp => {
                 metrics.exhausted.one();
                 tracing::error!(run_id = %run, error, "run actor failed too often, the run is failed as poisoned");
+                self.poison(run, hold.tenure().clone(), error);
                 self.runs.insert(run, Slot::Backoff(hold));
-                self.poison(run, error);
             }
         }
     }
 
-    pub(super) fn restart(&mut self, run: RunId) {
-        match self.runs.remove(&run) {
-            Some(Slot::Backoff(hold)) => self.load(run, hold),
-            Some(slot) => {
+    pub(super) fn restart(&mut self, run: RunId, epoch: Epoch) {
+        if let Some(hold) = self.take_backoff(run, epoch) {
+            self.load(run, hold);
+        }
+    }
+
+    /// What is held for a run that waits for a restart in this epoch.
+    fn take_backoff(&mut self, run: RunId, epoch: Epoch) -> Option<Hold> {
+        match self.runs.remove(&run)? {
+            Slot::Backoff(hold) if hold.tenure().epoch() == epoch => Some(hold),
+            slot => {
                 self.runs.insert(run, slot);
+                None
             }
-            None => {}
         }
     }
 
     /// Ends a run without an actor of its own, since that is what keeps failing. The work runs
     /// aside, so that whatever is wrong with the run cannot hurt the shard.
-    fn poison(&self, run: RunId, error: &str) {
+    fn poison(&self, run: RunId, tenure: Arc<Tenure>, error: &str) {
         let kernel = self.kernel.clone();
         let shard = self.me.clone();
         let message = format!("the run's actor failed too often, last with: {error}");
         self.kernel.background(async move {
-            if let Err(error) = fail(&kernel, run, message).await {
+            if let Err(error) = fail(&kernel, &tenure, run, message).await {
                 tracing::error!(run_id = %run, %error, "a poisoned run could not be failed");
             }
-            shard.send(ShardMsg::Poisoned(run));
+            shard.send(ShardMsg::Poisoned(run, tenure.epoch()));
         });
     }
 
     /// Drops all that is held for a run that was given up.
-    pub(super) fn forget(&mut self, run: RunId) {
-        self.budgets.remove(&run);
-        self.timers.clear(run);
-        self.runs.remove(&run);
-        self.fill_slots();
-        self.report_drained();
+    pub(super) fn poisoned(&mut self, run: RunId, epoch: Epoch) {
+        if self.take_backoff(run, epoch).is_some() {
+            self.budgets.remove(&run);
+            self.timers.clear(run);
+            self.fill_slots();
+            self.report_closed();
+        }
     }
 }
 
-async fn fail(kernel: &Kernel, id: RunId, message: String) -> Result<(), crate::kernel::LoadError> {
+async fn fail(
+    kernel: &Kernel,
+    tenure: &Arc<Tenure>,
+    id: RunId,
+    message: String,
+) -> Result<(), LoadError> {
     let Some(mut run) = kernel.load(id).await? else {
         return Ok(());
     };
     let inputs = [Input::Poison(message.into())];
     let (turn, _) = Run::turn(&mut run, inputs, kernel.clock.now(), &kernel.limits);
-    if turn.records.is_empty() {
+    if turn.records.is_empty() || tenure.is_over() {
         return Ok(());
     }
-    let append = Append::new(kernel.epoch(id.shard()), &run, &turn.records, true);
-    commit(kernel.store.as_ref(), Write::Append(append)).await?;
+    let append = Append::new(tenure.epoch(), &run, &turn.records, true);
+    let (sender, written) = oneshot::channel();
+    // The waiter may be gone; the write counts all the same.
+    kernel.append(tenure, append, |result| drop(sender.send(result)));
+    written
+        .await
+        .unwrap_or_else(|_| Err(Error::Fatal("the write was dropped".into())))?;
     let took = run.completed_at.unwrap_or_default().since(run.created_at);
     kernel.metrics.finished(run.status(), took);
     kernel.hub.publish(id, turn.records);

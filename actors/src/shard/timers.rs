@@ -28,6 +28,22 @@ impl Timers {
         }
     }
 
+    /// Forgets the timers of all runs of which `leaves` says so. The alarm may ring for nothing.
+    pub(super) fn clear_all(&mut self, leaves: impl Fn(RunId) -> bool) {
+        let by_time = &mut self.by_time;
+        self.by_run.retain(|run, at| {
+            let leaves = leaves(*run);
+            if leaves {
+                by_time.remove(&(*at, *run));
+            }
+            !leaves
+        });
+    }
+
+    pub(super) fn contains(&self, run: RunId) -> bool {
+        self.by_run.contains_key(&run)
+    }
+
     /// Takes out the runs whose time has come.
     pub(super) fn due(&mut self, now: Timestamp) -> Vec<RunId> {
         let mut due = Vec::new();

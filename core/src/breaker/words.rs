@@ -118,6 +118,8 @@ pub enum Reason {
     Forced,
     /// An operator gave it back to itself.
     Reset,
+    /// The breaker of a peer is open.
+    Advised,
 }
 
 impl fmt::Display for Reason {
@@ -132,6 +134,7 @@ impl fmt::Display for Reason {
             Self::ProbeOverdue => f.write_str("a trial call did not end in time"),
             Self::Forced => f.write_str("forced by an operator"),
             Self::Reset => f.write_str("reset by an operator"),
+            Self::Advised => f.write_str("the breaker of a peer is open"),
         }
     }
 }

@@ -5,12 +5,14 @@
 
 use crane_actors::runtime::{ChangeError, ReadError};
 use crane_actors::submit::SubmitError;
-use crane_core::limits;
 use crane_core::plan::Finding;
+use crane_core::{ShardId, limits};
 use serde_json::{Value, json};
 
 use super::{ApiError, ErrorType};
 
+/// Seconds until a shard that moves may have arrived.
+const MOVE_SECONDS: u64 = 1;
 /// Seconds until disk space may have returned.
 const SPACE_SECONDS: u64 = 10;
 
@@ -41,6 +43,14 @@ impl ApiError {
             ErrorType::Unavailable,
             "the node is shutting down; try another one, or this one again later",
         )
+    }
+
+    /// The run's shard is not this node's, or not any more.
+    pub fn elsewhere(shard: ShardId) -> Self {
+        let detail = format!("no node has shard {shard} at the moment; try again later");
+        let mut refusal = Self::new(ErrorType::Unavailable, detail);
+        refusal.retry_after = Some(MOVE_SECONDS);
+        refusal
     }
 
     /// A failure inside, which is nobody's business but the operator's.
@@ -78,6 +88,7 @@ impl From<SubmitError> for ApiError {
                     .with(json!({ "limit": limit }))
             }
             SubmitError::Stopping => Self::stopping(),
+            SubmitError::NotOwner(shard) => Self::elsewhere(shard),
             SubmitError::Store(error) => error.into(),
             SubmitError::Lost => Self::new(
                 ErrorType::Unavailable,
@@ -114,6 +125,7 @@ impl From<ReadError> for ApiError {
         match error {
             ReadError::Store(error) => error.into(),
             ReadError::Damaged(detail) => Self::internal(detail),
+            ReadError::NotOwner(shard) => Self::elsewhere(shard),
         }
     }
 }
@@ -128,6 +140,7 @@ impl From<ChangeError> for ApiError {
                 format!("no answer from run {run}; look at it before you try again"),
             )
             .with(json!({ "run_id": run })),
+            ChangeError::NotOwner(shard) => Self::elsewhere(shard),
             ChangeError::Read(error) => error.into(),
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crane_actors::clock::Clock;
 use crane_actors::submit::Request;
 use crane_actors::tool::{CallContext, Tool};
-use crane_actors::{Options, Restore, Runtime};
+use crane_actors::{Options, Owning, Restore, Runtime};
 use crane_core::tool::{ToolError, ToolSpec};
 use crane_core::{Limits, RunId};
 use crane_store::embedded::{self, EmbeddedStore};
@@ -84,6 +84,7 @@ pub(crate) async fn start(store: Arc<EmbeddedStore>, notes: &Path, generation: u
         planner: Arc::new(RulesPlanner),
         limits,
         clock: Clock::system(),
+        owning: Owning::All,
         restore: Restore::All,
         shards: 4,
     })

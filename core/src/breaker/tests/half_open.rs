@@ -119,3 +119,30 @@ fn permits_from_before_a_restart_are_void() {
     calls(&mut restored, &[OK, OK, OK], now);
     assert_eq!(restored.state(), State::Closed);
 }
+
+#[test]
+fn the_open_breaker_of_a_peer_puts_the_tool_on_trial_and_refuses_nothing_for_ever() {
+    let mut breaker = breaker();
+    assert!(breaker.advise(at(9_000), at(1_000)));
+    assert_eq!(breaker.state(), State::HalfOpen);
+    assert_eq!(last_reason(&breaker), Reason::Advised);
+    calls(&mut breaker, &[OK, OK, OK], at(1_001));
+    assert_eq!(breaker.state(), State::Closed);
+    // The same advice comes with each round of gossip.
+    assert!(!breaker.advise(at(9_000), at(1_002)));
+    assert_eq!(breaker.state(), State::Closed);
+    // The peer has opened again.
+    assert!(breaker.advise(at(20_000), at(10_000)));
+    call(&mut breaker, BAD, QUICK, at(10_001));
+    assert_eq!(breaker.state(), State::Open);
+    assert!(!breaker.advise(at(30_000), at(10_002)), "it knows better");
+}
+
+#[test]
+fn advice_that_is_over_or_against_an_order_changes_nothing() {
+    let mut breaker = breaker();
+    assert!(!breaker.advise(at(1_000), at(1_000)));
+    breaker.force(Mode::ForcedClosed, at(1_000));
+    assert!(!breaker.advise(at(9_000), at(1_000)));
+    assert_eq!(breaker.state(), State::Closed);
+}
