@@ -14,6 +14,7 @@
 mod answer;
 mod auth;
 mod body;
+mod cluster;
 mod cors;
 mod deadline;
 mod docs;
@@ -35,11 +36,12 @@ mod tests;
 mod tools;
 mod trace;
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use axum::{Router, middleware};
 use bytes::Bytes;
-use crane_core::Limits;
+use crane_core::{Limits, RunId};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::ApiConfig;
@@ -89,6 +91,15 @@ impl Api {
         }))
     }
 
+    /// The node that owns a run, as far as this one knows.
+    fn node_of(&self, run: RunId) -> Cow<'_, str> {
+        let cluster = self.node.cluster();
+        match cluster.and_then(|cluster| cluster.owner_of(run.shard())) {
+            Some(owner) => Cow::Owned(owner.node.to_string()),
+            None => Cow::Borrowed(&self.name),
+        }
+    }
+
     /// The OpenAPI document.
     fn document(&self) -> Option<Bytes> {
         self.0.document.get().cloned()
@@ -109,6 +120,7 @@ pub fn router(api: Api) -> Router {
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(supervision::routes())
+        .merge(cluster::routes())
         .merge(operate::routes())
         .merge(runs::routes())
         .merge(events::routes())

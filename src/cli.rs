@@ -15,6 +15,7 @@
 
 mod bench;
 mod check;
+mod cluster;
 mod completions;
 mod config;
 mod failure;
@@ -81,6 +82,12 @@ enum Command {
     /// List, show and try tools, and force their breakers
     #[command(subcommand)]
     Tools(tools::Command),
+    /// Look at a cluster of nodes
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Change single nodes of a cluster
+    #[command(subcommand)]
+    Node(cluster::NodeCommand),
     /// Check and draw plans
     #[command(subcommand)]
     Plan(plan::Command),
@@ -167,6 +174,8 @@ fn carry_out(cli: Cli) -> Result<u8, Failure> {
         Command::Run(arguments) => block_on(run::run(arguments)),
         Command::Runs(command) => block_on(runs::run(command)),
         Command::Tools(command) => block_on(tools::run(command)),
+        Command::Cluster(command) => block_on(cluster::run(command)),
+        Command::Node(command) => block_on(cluster::run_node(command)),
         Command::Plan(command) => plan::run(&command),
         Command::Config(command) => config::run(&command, cli.log.as_deref()),
         Command::Health(arguments) => block_on_one_thread(health::run(arguments)),

@@ -10,6 +10,7 @@
 //! server is folded from its events by the same code as on the node.
 
 mod call;
+mod cluster;
 mod connection;
 mod error;
 mod events;

@@ -41,6 +41,7 @@ use crane_cluster::gossip::{Gossip, Members};
 use crane_cluster::ownership::driver::Standing;
 use crane_cluster::ownership::words::{Event, Phase, Sight};
 use crane_core::{Epoch, NodeName, ShardId};
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -149,6 +150,11 @@ impl Cluster {
         &self.0.me
     }
 
+    /// Where others reach this node.
+    pub fn address(&self) -> &str {
+        &self.0.address
+    }
+
     /// What the nodes have in common.
     pub fn mode(&self) -> Mode {
         self.0.mode
@@ -176,6 +182,11 @@ impl Cluster {
             },
             Some(_) | None => Place::Nobody,
         }
+    }
+
+    /// Who owns a shard, alive or not, as far as this node knows; `None` in [`Mode::Home`].
+    pub fn owner_of(&self, shard: ShardId) -> Option<Owner> {
+        self.0.routes.row(shard)?.owner
     }
 
     /// Whether gossip has lost the node, or knows a later life of it.
@@ -213,6 +224,19 @@ impl Cluster {
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.0.work.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn(work);
+    }
+
+    /// Keeps `work` going, which should never end, until this node leaves.
+    pub(crate) fn keep<F>(&self, name: &'static str, work: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let cluster = self.clone();
+        let first = work().boxed();
+        self.spawn(async move {
+            let again = || std::future::ready(Ok(work().boxed()));
+            supervise::keep_going(name, first, again, || !cluster.is_leaving()).await;
+        });
     }
 
     fn note_change(&self) {

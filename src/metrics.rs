@@ -59,6 +59,7 @@ pub fn install() -> Result<(), Error> {
     process.describe();
     crane_store::metrics::describe();
     crane_actors::metrics::describe();
+    crane_cluster::metrics::describe();
     describe_gauge!(
         "crane_build_info",
         "Always 1; the labels say what is running."

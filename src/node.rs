@@ -3,10 +3,15 @@
 //! ```text
 //!   Config ───────> EmbeddedStore ──┐
 //!                   standard tools ─┼──> Runtime (shards = 2 x cores) ──> Node
-//!                   rules planner ──┘
+//!                   rules planner ──┘            ^
+//!          or       PostgresStore ─── Cluster ───┘ shards come and go
 //! ```
 //!
 //! This is the only place that knows all parts; what the parts do is theirs.
+
+mod host;
+mod shared;
+mod telling;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,13 +22,18 @@ use crane_actors::clock::Clock;
 use crane_actors::registry::Registry;
 use crane_actors::runtime::StartError;
 use crane_actors::{Options, Owning, Restore, Runtime};
+use crane_cluster::gateway::Dispatch;
+use crane_core::NodeName;
 use crane_store::RunStore;
 use crane_store::embedded::{self, EmbeddedStore};
 use crane_store::memory::MemoryStore;
 use crane_tools::ToolsConfig;
 use crane_tools::planner::RulesPlanner;
 
+use crate::cluster::{self, Cluster, Link, Mode, next_generation};
 use crate::config::Config;
+use crate::life::Life;
+use host::Host;
 
 /// What a node that is not part of a cluster calls itself in a run's `node`.
 pub const LOCAL_NAME: &str = "local";
@@ -40,6 +50,31 @@ pub enum OpenError {
     /// The system refused a thread.
     #[error("the store cannot be opened: {0}")]
     Thread(String),
+    /// The runs are where nodes share them.
+    #[error(
+        "the runs are in PostgreSQL (store.url), where only serving nodes work: ask one of them with \
+         --server"
+    )]
+    Shared,
+    /// The database was not there for as long as a node waits for it.
+    #[error("{error}; it was tried for {patience}")]
+    Away {
+        /// How long that was, in words.
+        patience: String,
+        /// What the store said last.
+        error: crane_store::Error,
+    },
+    /// There is such a node already.
+    #[error(
+        "a node called {0} is alive in this cluster already; give this one another name (node.name)"
+    )]
+    NameTaken(String),
+    /// The generation of the node cannot be kept.
+    #[error("the data directory cannot be written: {0}")]
+    Generation(std::io::Error),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::StartError),
 }
 
 /// A running node.
@@ -48,23 +83,87 @@ pub struct Node {
     runtime: Runtime,
     store: Arc<dyn RunStore>,
     data: Option<PathBuf>,
+    clock: Clock,
+    cluster: Option<Cluster>,
+    /// What ownership works with.
+    shared: Option<cluster::Shared>,
 }
 
 impl Node {
     /// Opens the store in the data directory of `config`, made if it is missing, and starts
-    /// everything on it; `restore` says which unfinished runs are taken up.
+    /// everything on it; `restore` says which unfinished runs are taken up. The node is alone,
+    /// whatever cluster `config` names.
     ///
     /// # Errors
     /// A store that cannot be opened or owned, tools that cannot be used together.
     pub async fn open(config: &Config, restore: Restore) -> Result<Self, OpenError> {
+        if config.store.postgres.is_some() {
+            return Err(OpenError::Shared);
+        }
         let clock = Clock::system();
         let store_options = store_options(config, &clock);
         // Opening reads and syncs files for as long as recovery takes.
         let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(store_options))
             .await
             .map_err(|error| OpenError::Thread(error.to_string()))??;
-        let data = Some(config.node.data.clone());
-        Self::start(Arc::new(store), clock, config, restore, data).await
+        let mut node = Self::start(Arc::new(store), clock, config, Owning::All, restore).await?;
+        node.data = Some(config.node.data.clone());
+        Ok(node)
+    }
+
+    /// Opens a node that serves at `api`, a URL. In a cluster it begins to look for the others; it
+    /// joins them with [`Node::join`].
+    ///
+    /// # Errors
+    /// As [`Node::open`], and what keeps it from its cluster.
+    pub async fn serve(config: &Config, api: String) -> Result<Self, OpenError> {
+        if let Some(postgres) = &config.store.postgres {
+            let clock = Clock::system();
+            let (store, generation) = shared::open(config, postgres, &clock).await?;
+            let link = Arc::new(Link::default());
+            let owning = Owning::Leased(host::leased(&link));
+            let run_store: Arc<dyn RunStore> = store.clone();
+            let mut node = Self::start(run_store, clock, config, owning, Restore::All).await?;
+            let options = cluster_options(config, Mode::Shared, generation, api);
+            node.cluster = Some(Cluster::form(options, link.clone()).await?);
+            let runtime = node.runtime.clone();
+            node.shared = Some(cluster::Shared {
+                store,
+                host: Arc::new(Host {
+                    runtime: runtime.clone(),
+                    link,
+                    grace: config.node.drain_timeout,
+                }),
+                owned: Arc::new(move || runtime.owned()),
+            });
+            return Ok(node);
+        }
+        let mut node = Self::open(config, Restore::All).await?;
+        if config.cluster.listen.is_some() {
+            let now = node.clock.now().as_millis();
+            let generation = next_generation(&config.node.data, now);
+            let generation = generation.map_err(OpenError::Generation)?;
+            let options = cluster_options(config, Mode::Home, generation, api);
+            node.cluster = Some(Cluster::form(options, Arc::default()).await?);
+        }
+        Ok(node)
+    }
+
+    /// Joins the cluster, if the node is part of one: requests of other nodes go to `dispatch`, and
+    /// shards come.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on.
+    pub async fn join(&self, life: Life, dispatch: Arc<dyn Dispatch>) -> Result<(), OpenError> {
+        let Some(cluster) = &self.cluster else {
+            return Ok(());
+        };
+        cluster.open(life, dispatch, self.shared.clone()).await?;
+        let (runtime, of, clock) = (self.runtime.clone(), cluster.clone(), self.clock.clone());
+        cluster.keep("telling others", move || {
+            telling::tell(runtime.clone(), of.clone(), clock.clone())
+        });
+        Ok(())
     }
 
     /// A node that keeps nothing: for questions that need tools and no data.
@@ -73,23 +172,23 @@ impl Node {
     /// Tools that cannot be used together.
     pub async fn in_memory(config: &Config) -> Result<Self, OpenError> {
         let store = Arc::new(MemoryStore::new());
-        Self::start(store, Clock::system(), config, Restore::None, None).await
+        Self::start(store, Clock::system(), config, Owning::All, Restore::None).await
     }
 
     async fn start(
         store: Arc<dyn RunStore>,
         clock: Clock,
         config: &Config,
+        owning: Owning,
         restore: Restore,
-        data: Option<PathBuf>,
     ) -> Result<Self, OpenError> {
         let runtime = Runtime::start(Options {
             store: store.clone(),
             tools: crane_tools::standard(config.tools.clone()),
             planner: Arc::new(RulesPlanner),
             limits: config.limits.clone(),
-            clock,
-            owning: Owning::All,
+            clock: clock.clone(),
+            owning,
             restore,
             shards: shards(),
         })
@@ -97,7 +196,10 @@ impl Node {
         Ok(Self {
             runtime,
             store,
-            data,
+            data: None,
+            clock,
+            cluster: None,
+            shared: None,
         })
     }
 
@@ -116,6 +218,11 @@ impl Node {
         self.data.as_deref()
     }
 
+    /// The cluster that it is part of, if it is one of several.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
     /// Stops: no step starts, running ones may finish for `grace`; then closes the store.
     ///
     /// # Errors
@@ -132,6 +239,23 @@ impl Node {
 pub fn catalog(tools: ToolsConfig) -> Result<Registry, OpenError> {
     let registry = Registry::new(crane_tools::standard(tools)).map_err(StartError::from)?;
     Ok(registry)
+}
+
+fn cluster_options(
+    config: &Config,
+    mode: Mode,
+    generation: crane_core::Generation,
+    api: String,
+) -> cluster::Options {
+    cluster::Options {
+        node: NodeName::new(config.node.name.clone()),
+        generation,
+        mode,
+        config: config.cluster.clone(),
+        api,
+        lease: config.cluster.lease,
+        drain_timeout: config.node.drain_timeout,
+    }
 }
 
 fn store_options(config: &Config, clock: &Clock) -> embedded::Options {

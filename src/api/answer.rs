@@ -38,7 +38,8 @@ pub(super) fn respond(status: StatusCode, bytes: impl Into<Body>) -> Response {
 pub(super) fn run_bytes(api: &Api, run: &Run) -> Result<Vec<u8>, ApiError> {
     // Most of a run is payload, which is counted.
     let mut bytes = Vec::with_capacity(512 + run.bytes() + 256 * run.steps.len());
-    serde_json::to_writer(&mut bytes, &run_view(run, &api.name)).map_err(ApiError::internal)?;
+    serde_json::to_writer(&mut bytes, &run_view(run, &api.node_of(run.id)))
+        .map_err(ApiError::internal)?;
     Ok(bytes)
 }
 

@@ -27,6 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use crate::cluster::Cluster;
 use crate::life::Phase;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -52,14 +53,15 @@ async fn live() -> Json<Live> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Ready {
     ready: bool,
-    /// `application`: it is not going down; `shards` and `journal`: they do their work.
+    /// `application`: it is not going down; `shards` and `journal`: they do their work; `cluster`,
+    /// in one: the node has joined.
     checks: BTreeMap<String, bool>,
 }
 
 /// Whether the node should be given work; needs no token.
 ///
 /// A question goes through every shard and through the journal's sync; a node on which one of them
-/// is stuck is not ready. Nor is one that goes down. One whose disk is nearly full is: it refuses
+/// is stuck is not ready. Nor is one that goes down, or has not joined its cluster (yet). One whose disk is nearly full is: it refuses
 /// new runs by itself, and goes on with what it has.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
@@ -71,17 +73,23 @@ struct Ready {
 async fn ready(State(api): State<Api>) -> Response {
     let serving = api.life.phase() == Phase::Serving;
     let Probed { shards, journal } = api.node.runtime().probe().await;
-    let checks = [
+    let mut checks = vec![
         ("application", serving),
         ("shards", shards.is_fine()),
         ("journal", journal.is_fine()),
     ];
+    if let Some(cluster) = api.node.cluster() {
+        checks.push(("cluster", cluster.has_joined()));
+    }
     let ready = checks.iter().all(|(_, fine)| *fine);
     answer(
         ready,
         Ready {
             ready,
-            checks: checks.map(|(name, fine)| (name.to_owned(), fine)).into(),
+            checks: checks
+                .into_iter()
+                .map(|(name, fine)| (name.to_owned(), fine))
+                .collect(),
         },
     )
 }
@@ -156,7 +164,7 @@ struct Health {
     /// What the node calls itself.
     node: String,
     system: System,
-    /// `application`, `shards`, `journal`, `storage`, `tools`.
+    /// `application`, `shards`, `journal`, `storage`, `tools`, and `cluster` in one.
     checks: BTreeMap<String, Check>,
 }
 
@@ -171,13 +179,16 @@ struct Health {
 async fn health(State(api): State<Api>) -> Response {
     let runtime = api.node.runtime();
     let Probed { shards, journal } = runtime.probe().await;
-    let checks = [
+    let mut checks = vec![
         ("application", application(api.life.phase())),
         ("shards", Check::probed(shards)),
         ("journal", Check::probed(journal)),
         ("storage", storage(&api)),
         ("tools", tools(&api)),
     ];
+    if let Some(cluster) = api.node.cluster() {
+        checks.push(("cluster", joined(cluster)));
+    }
     let worst = checks.iter().map(|(_, check)| check.status).max();
     let status = worst.unwrap_or(Condition::Healthy);
     answer(
@@ -195,7 +206,10 @@ async fn health(State(api): State<Api>) -> Response {
                 uptime_seconds: runtime.uptime().as_secs_f64(),
                 memory_bytes: memory(),
             },
-            checks: checks.map(|(name, check)| (name.to_owned(), check)).into(),
+            checks: checks
+                .into_iter()
+                .map(|(name, check)| (name.to_owned(), check))
+                .collect(),
         },
     )
 }
@@ -206,6 +220,14 @@ fn application(phase: Phase) -> Check {
         Phase::Leaving => Some("it is going down: its shards are handed over".to_owned()),
         Phase::Draining => Some("it is going down: running steps may end".to_owned()),
         Phase::Closing => Some("it is going down".to_owned()),
+    };
+    Check::unless(trouble, Condition::Degraded)
+}
+
+fn joined(cluster: &Cluster) -> Check {
+    let trouble = match cluster.has_joined() {
+        true => None,
+        false => Some("it has not joined its cluster, or has lost its lease".to_owned()),
     };
     Check::unless(trouble, Condition::Degraded)
 }

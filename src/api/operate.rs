@@ -2,16 +2,19 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use crane_core::NodeName;
 use crane_core::plan::Finding;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, ApiError, body};
+use super::error::shorten;
+use super::{Api, ApiError, ErrorType, body, query};
+use crate::cluster::OrderError;
 use crate::life::Phase;
 use crate::plan_file::Grammar;
 use crate::telemetry;
@@ -118,30 +121,71 @@ fn invalid(path: &str, message: impl Into<String>) -> ApiError {
 /// Where the node is in its life.
 #[derive(Debug, Serialize, ToSchema)]
 struct Going {
-    /// `draining`: it admits nothing and lets running steps end. `closing`: none is running.
+    /// `draining`: it lets running steps end, and in a cluster others take over. `closing`: none is
+    /// running.
     phase: String,
 }
 
-/// Makes the node go down: it admits nothing from now on, lets running steps end up to a limit, and
-/// ends. What is unfinished goes on at the next start.
+/// Makes the node go down: it lets running steps end up to a limit, and ends. In a cluster others
+/// take its shards over, and what comes meanwhile is passed on to them; alone it admits nothing from
+/// now on, and what is unfinished goes on at the next start.
 #[utoipa::path(
     post, path = "/admin/drain", tag = "operating", operation_id = "drain",
-    responses((status = ACCEPTED, description = "It goes down", body = Going)),
+    params(("node" = Option<String>, Query,
+        description = "The node that is to go down, which may be another one of the cluster")),
+    responses(
+        (status = ACCEPTED, description = "It goes down", body = Going),
+        (status = NOT_FOUND, description = "There is no such node", body = ApiError),
+        (status = SERVICE_UNAVAILABLE, description = "The other node was not reached", body = ApiError),
+    ),
 )]
-async fn drain(State(api): State<Api>) -> (StatusCode, Json<Going>) {
-    api.life.advance(Phase::Draining);
-    let phase = match api.life.phase() {
-        Phase::Serving | Phase::Leaving | Phase::Draining => "draining",
-        Phase::Closing => "closing",
+async fn drain(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<(StatusCode, Json<Going>), ApiError> {
+    let mut node = None;
+    for (name, value) in query::pairs(query.as_deref().unwrap_or_default())? {
+        query::once(&mut node, &name, value)?;
+    }
+    let phase = match node.filter(|node| *node != api.name) {
+        Some(node) => {
+            pass_on(&api, node).await?;
+            "draining"
+        }
+        None => {
+            api.life.advance(match api.node.cluster() {
+                Some(_) => Phase::Leaving,
+                None => Phase::Draining,
+            });
+            match api.life.phase() {
+                Phase::Serving | Phase::Leaving | Phase::Draining => "draining",
+                Phase::Closing => "closing",
+            }
+        }
     };
     let phase = phase.to_owned();
-    (StatusCode::ACCEPTED, Json(Going { phase }))
+    Ok((StatusCode::ACCEPTED, Json(Going { phase })))
+}
+
+/// Has another node go down.
+async fn pass_on(api: &Api, node: String) -> Result<(), ApiError> {
+    let unknown = || {
+        let shown = shorten(&node);
+        ApiError::new(ErrorType::NotFound, format!("there is no node {shown}"))
+            .with(json!({ "node": shown }))
+    };
+    let Some(cluster) = api.node.cluster() else {
+        return Err(unknown());
+    };
+    let ordered = cluster.order_drain(&NodeName::new(node.clone())).await;
+    ordered.map_err(|error| match error {
+        OrderError::Unknown(_) => unknown(),
+        OrderError::NotReached { .. } => ApiError::new(ErrorType::Unavailable, error.to_string()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -4,8 +4,8 @@
 //!   configuration ──> address bound ──> store opened, runs restored ──> listens, READY
 //!        │ 2               │ 1                  │ 1
 //!   SIGTERM, SIGINT, POST /admin/drain ──> draining: admits nothing, running steps may end
-//!        │ again: at once, 130                 └──> flushed ──> closing: connections end ──> 0
-//!   the store fails ──> 70
+//!        │ again: at once, 130       │         └──> flushed ──> closing: connections end ──> 0
+//!   the store fails ──> 70           └ in a cluster: leaving first, others take over
 //! ```
 //!
 //! It does not fork, writes no pid file and changes no user: a service manager or a container
@@ -13,9 +13,10 @@
 //! starts no other processes, so that there is nothing to reap.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clap::Args;
-use crane_actors::Restore;
+use crane_store::postgres;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -24,6 +25,7 @@ use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::place::Service;
 use crate::api::{self, Api, Parts};
+use crate::cluster::Unknown;
 use crate::config::{Config, Loaded};
 use crate::life::{Life, Phase};
 use crate::node::Node;
@@ -59,15 +61,16 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
     // Before the node, which looks up its handles when it is opened.
     metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
     let node = tokio::select! {
-        node = Node::open(config, Restore::All) => node?,
+        node = Node::serve(config, url(config, address)) => node?,
         // Nothing was accepted yet, and recovery may be cut off anywhere.
         () = interrupt.next() => return Ok(0),
     };
+    let life = Life::default();
+    node.join(life.clone(), Arc::new(Unknown)).await?;
     let listener = bound
         .listen()
         .map_err(|error| cannot_listen(address, &error))?;
     greet(&loaded, &node, address)?;
-    let life = Life::default();
     let api = Api::new(Parts {
         node: node.clone(),
         name: config.node.name.clone(),
@@ -95,15 +98,7 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
 /// Says where everything is; tells the service manager.
 fn greet(loaded: &Loaded, node: &Node, address: SocketAddr) -> Result<(), Failure> {
     let config = &loaded.config;
-    let scheme = match config.api.tls {
-        Some(_) => "https",
-        None => "http",
-    };
-    let url = format!("{scheme}://{address}");
-    let restored = match node.runtime().unfinished_at_start() {
-        1 => "1 unfinished run restored".to_owned(),
-        count => format!("{count} unfinished runs restored"),
-    };
+    let url = listening(config, address);
     let access = match config.api.tokens.len() {
         0 => "everybody who reaches the address, no tokens are set".to_owned(),
         1 => "1 token".to_owned(),
@@ -114,13 +109,68 @@ fn greet(loaded: &Loaded, node: &Node, address: SocketAddr) -> Result<(), Failur
         None => "defaults".to_owned(),
     };
     output::print(&format!(
-        "crane {} serves {url}\ndata: {} ({restored})\nconfig: {file}\naccess: {access}\n\
+        "crane {} serves {url}\n{}\nconfig: {file}\naccess: {access}\n\
          try it: {url}/docs, metrics: {url}/metrics",
         env!("CARGO_PKG_VERSION"),
-        config.node.data.display(),
+        places(config, node),
     ))?;
     systemd::ready(&format!("serves {url}"));
     Ok(())
+}
+
+/// Where runs are kept, and with whom.
+fn places(config: &Config, node: &Node) -> String {
+    let data = match &config.store.postgres {
+        Some(postgres) => match postgres::place(postgres.url.reveal()) {
+            Ok(place) => format!("store: {place}"),
+            Err(error) => format!("store: {error}"),
+        },
+        None => {
+            let restored = match node.runtime().unfinished_at_start() {
+                1 => "1 unfinished run restored".to_owned(),
+                count => format!("{count} unfinished runs restored"),
+            };
+            format!("data: {} ({restored})", config.node.data.display())
+        }
+    };
+    match node.cluster() {
+        Some(cluster) => format!(
+            "{data}\ncluster: {}, node {} at {}",
+            config.cluster.id,
+            cluster.me(),
+            cluster.address()
+        ),
+        None => data,
+    }
+}
+
+/// The URL of the API.
+fn listening(config: &Config, address: SocketAddr) -> String {
+    let scheme = match config.api.tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    format!("{scheme}://{address}")
+}
+
+/// The URL by which others reach the API: as they are told, or on the host where they reach the
+/// node, or where it listens.
+fn url(config: &Config, address: SocketAddr) -> String {
+    let cluster = &config.cluster;
+    if let Some(url) = &cluster.api_advertise {
+        return url.clone();
+    }
+    let listening = listening(config, address);
+    let host = cluster
+        .advertise
+        .as_deref()
+        .and_then(|a| a.rsplit_once(':'));
+    match host {
+        Some((host, _)) if address.ip().is_unspecified() => {
+            listening.replace(&address.to_string(), &format!("{host}:{}", address.port()))
+        }
+        _ => listening,
+    }
 }
 
 /// Waits until somebody wants the node to stop, and closes everything in order.
@@ -133,13 +183,25 @@ async fn attend(
 ) -> Result<u8, Failure> {
     tokio::select! {
         () = interrupt.next() => {}
-        () = life.reached(Phase::Draining) => {}
+        () = life.reached(Phase::Leaving) => {}
         reason = node.runtime().failed() => return Err(Failure::Broken(reason.to_string())),
         _ = serving.join_next() => return Err(Failure::failed("the listener has ended")),
     }
+    let grace = config.node.drain_timeout;
+    if let Some(cluster) = node.cluster() {
+        life.advance(Phase::Leaving);
+        systemd::stopping("other nodes take over");
+        output::note(&format!(
+            "leaving the cluster; running steps may go on for {} (again: at once)",
+            output::duration(grace)
+        ));
+        tokio::select! {
+            () = cluster.leave() => {}
+            () = interrupt.next() => return Err(Failure::Interrupted),
+        }
+    }
     life.advance(Phase::Draining);
     systemd::stopping("running steps may end");
-    let grace = config.node.drain_timeout;
     output::note(&format!(
         "stopping; running steps may go on for {} (again: at once)",
         output::duration(grace)

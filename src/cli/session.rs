@@ -47,7 +47,10 @@ pub(super) async fn with_existing<T>(
     data: &Data,
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    require(&data.find()?.node.data)?;
+    let config = data.find()?;
+    if config.store.postgres.is_none() {
+        require(&config.node.data)?;
+    }
     with_node(data, work).await
 }
 
