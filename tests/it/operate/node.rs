@@ -65,7 +65,7 @@ impl Node {
 
     /// What `--server` takes.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.process.address)
     }
 
     pub(crate) fn pid(&self) -> u32 {
