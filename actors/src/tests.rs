@@ -19,6 +19,7 @@ mod shared;
 mod supervision;
 mod tools;
 mod turned_away;
+mod twins;
 mod world;
 
 use std::collections::BTreeMap;

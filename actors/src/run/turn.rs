@@ -145,6 +145,8 @@ impl RunState {
         for queued in std::mem::take(&mut self.queue) {
             queued.turn_away(shard);
         }
+        // What they would be told may never have become durable.
+        self.describers.clear();
         self.shard.send(ShardMsg::Owned);
         self.stop();
     }
@@ -191,6 +193,8 @@ impl RunState {
                 error => SubmitError::Store(error),
             };
             let _ = sender.send(Err(refusal));
+            // What they would be told is no run.
+            self.describers.clear();
             self.stop();
             return Ok(());
         }

@@ -10,6 +10,7 @@ use ractor::actor::messages::BoxedState;
 use ractor::{ActorId, ActorProcessingErr};
 use tokio::sync::oneshot;
 
+use super::queue::Rank;
 use super::{Hold, ShardMsg, ShardState, Slot};
 use crate::kernel::{Kernel, LoadError};
 use crate::mailbox::Mail;
@@ -41,6 +42,10 @@ impl ShardState {
                 } else if hold.tenure().is_closing() && hold.tenure().is_leased() {
                     // Elsewhere it goes on; a node that goes down makes its whole store durable.
                     self.kernel.store.passivate(run);
+                } else {
+                    // It could not create its run. While it tried, whoever wanted to take up the one
+                    // that is there, such as a timer, took it for that run's actor.
+                    self.enqueue(run, Rank::Usual, None);
                 }
                 drop(hold);
             }
