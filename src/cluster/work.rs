@@ -15,6 +15,8 @@ use crane_cluster::leases::SharedStore;
 use crane_cluster::ownership::Config;
 use crane_cluster::ownership::driver::{self, Ownership, Parts};
 use crane_cluster::ownership::words::{Event, Sight};
+use crane_store::leases::Leases;
+use crane_store::{Error, Fence};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -110,19 +112,34 @@ pub(super) fn ownership(cluster: &Cluster, shared: &Shared) -> BoxFuture<'static
     work.boxed()
 }
 
-/// Ownership again, after it has failed. Whatever is open is stopped and given back first: a machine
-/// that knows nothing of it must not open it again in the same epoch.
+/// Ownership again, after it has failed. Whatever this life owns is stopped and given back first: a
+/// machine that knows nothing of it must not open it again in the same epoch. What that is, the store
+/// knows; the runtime does not count what it has closed already, and an earlier try may have stopped
+/// it without giving it back.
 pub(super) async fn ownership_again(
     cluster: Cluster,
     shared: Shared,
 ) -> Result<BoxFuture<'static, ()>, String> {
-    let held = (shared.owned)();
-    for fence in &held {
+    for fence in (shared.owned)() {
         shared.host.stop_shard(fence.shard, fence.epoch);
     }
-    let released = shared.store.release(held).await;
-    released.map_err(|error| error.to_string())?;
+    let given_back = give_back(shared.store.as_ref()).await;
+    given_back.map_err(|error| error.to_string())?;
     Ok(ownership(&cluster, &shared))
+}
+
+async fn give_back(store: &dyn Leases) -> Result<(), Error> {
+    let Some(me) = store.owner() else {
+        // Whatever it owned is lost already.
+        return Ok(());
+    };
+    let rows = store.table().await?.shards.into_iter();
+    let mine = rows.filter(|row| row.owner == Some(me.incarnation));
+    let mine = mine.map(|row| Fence {
+        shard: row.shard,
+        epoch: row.epoch,
+    });
+    store.release(mine.collect()).await
 }
 
 /// Keeps the routes as ownership has read the table.
