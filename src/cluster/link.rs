@@ -98,8 +98,12 @@ impl Link {
     /// Waits until the node is in `phase`, over restarts of ownership; at once when there is none.
     pub(super) async fn reached(&self, phase: Phase) {
         let mut started = self.started.subscribe();
-        while let Some(ownership) = self.ownership() {
+        loop {
+            // Before it looks, so that one that is started in between is not missed.
             started.mark_unchanged();
+            let Some(ownership) = self.ownership() else {
+                return;
+            };
             let mut standing = ownership.standing();
             tokio::select! {
                 reached = standing.wait_for(|standing| standing.phase == phase) => {
