@@ -100,8 +100,6 @@ impl Gossip {
         options: Options,
     ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
         let (transport, pace, metrics) = sealed(&options);
-        let told = self.told.borrow().clone();
-        let options = Options { told, ..options };
         self.drive(options, transport, pace, metrics).await
     }
 
@@ -128,10 +126,16 @@ impl Gossip {
         pace: Pace,
         metrics: Arc<GossipMetrics>,
     ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+        // From here on what is told counts, also while it starts.
+        let mut told = self.told.subscribe();
+        let options = Options {
+            told: told.borrow_and_update().clone(),
+            ..options
+        };
         let (members, incarnations) = (self.members.clone(), self.incarnations.clone());
         let mut driver = Driver::new(options, transport, pace, metrics, members, incarnations);
         driver.begin().await?;
-        Ok(driver.run(self.told.subscribe(), self.leaving.subscribe()))
+        Ok(driver.run(told, self.leaving.subscribe()))
     }
 
     /// Changes what this node says of itself.
