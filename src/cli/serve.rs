@@ -13,6 +13,7 @@
 //! starts no other processes, so that there is nothing to reap.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use crane_store::postgres;
@@ -226,7 +227,8 @@ async fn stop(
         cluster.leave().await;
     }
     if is_empty {
-        node.close(grace).await?;
+        // What was not handed over in time has had its time.
+        node.close(Duration::ZERO).await?;
     }
     Ok(0)
 }

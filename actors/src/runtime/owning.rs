@@ -130,6 +130,8 @@ impl Runtime {
         let mut closed = pin!(futures_util::future::join_all(closed));
         let mut hurry = self.kernel.hurry.subscribe();
         let in_time = tokio::select! {
+            // Also without any grace, what has nothing under way is not cut off.
+            biased;
             hot = &mut closed => Some(hot),
             () = tokio::time::sleep(grace) => None,
             // Its sender is the kernel's, which lives as long as this.
