@@ -18,7 +18,7 @@ mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crane_core::{Generation, NodeName};
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::metrics::GossipMetrics;
 use crate::secret::Secrets;
-use driver::Driver;
+use driver::{Driver, Shared};
 use members::{Company, Member};
 use pace::{Pace, Paced};
 use told::Told;
@@ -75,6 +75,8 @@ pub struct Gossip {
     leaving: Arc<watch::Sender<bool>>,
     /// Starts of chitchat in this life of the node.
     incarnations: Arc<AtomicU64>,
+    /// Whether some seed is another node, or may be.
+    strangers: Arc<AtomicBool>,
 }
 
 impl Gossip {
@@ -114,6 +116,7 @@ impl Gossip {
             members: Arc::default(),
             leaving: Arc::default(),
             incarnations: Arc::default(),
+            strangers: Arc::new(AtomicBool::new(!options.seeds.is_empty())),
         };
         let driving = gossip.drive(options, transport, pace, metrics).await?;
         Ok((gossip, driving))
@@ -132,8 +135,12 @@ impl Gossip {
             told: told.borrow_and_update().clone(),
             ..options
         };
-        let (members, incarnations) = (self.members.clone(), self.incarnations.clone());
-        let mut driver = Driver::new(options, transport, pace, metrics, members, incarnations);
+        let shared = Shared {
+            members: self.members.clone(),
+            incarnations: self.incarnations.clone(),
+            strangers: self.strangers.clone(),
+        };
+        let mut driver = Driver::new(options, transport, pace, metrics, shared);
         driver.begin().await?;
         Ok(driver.run(told, self.leaving.subscribe()))
     }
@@ -150,6 +157,12 @@ impl Gossip {
     /// The others, to read and to wait for changes.
     pub fn members(&self) -> watch::Receiver<Arc<Members>> {
         self.members.subscribe()
+    }
+
+    /// Whether others are expected: some seed is another node, or is not known not to be. Whether
+    /// one of them was met yet, [`Gossip::members`] says.
+    pub fn expects_others(&self) -> bool {
+        self.strangers.load(Ordering::Acquire)
     }
 
     /// What this node says of itself now.

@@ -56,6 +56,10 @@ impl Field for Cluster {
             .collect()
     }
 
+    fn expects_others(&self) -> bool {
+        self.gossip().expects_others()
+    }
+
     fn call<'a>(
         &'a self,
         node: &'a NodeName,

@@ -49,6 +49,9 @@ pub trait Field: fmt::Debug + Send + Sync + 'static {
     /// The others that are not down.
     fn neighbors(&self) -> Vec<Neighbor>;
 
+    /// Whether there should be others, whether or not one was met yet: some seed is another node.
+    fn expects_others(&self) -> bool;
+
     /// Asks another node.
     fn call<'a>(
         &'a self,

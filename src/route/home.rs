@@ -6,6 +6,7 @@
 //!                   that it does not hold it                          503 when one cannot be asked
 //!   known run       here? else all members are asked at once         503 when it is nowhere and one
 //!                                                                    cannot be asked
+//!   either          at a node that has met nobody, and has seeds     503: whom should it ask?
 //!   list            of each member, merged
 //! ```
 
@@ -144,6 +145,9 @@ impl Home {
     /// Asks everybody at once; the one that has the run answers, and does what is asked.
     async fn look_for(&self, run: RunId, ask: &Ask) -> Result<Answer, ApiError> {
         let others = self.others().await?;
+        if self.is_stranger() {
+            return Err(stranger());
+        }
         let asked = others.into_iter().map(|node| async move {
             let answered = self.to(&node, run, ask).await;
             (node, answered)
@@ -257,6 +261,11 @@ impl Home {
         Ok(others.into_iter().collect())
     }
 
+    /// Whether this node has never met any of those that there should be.
+    fn is_stranger(&self) -> bool {
+        !self.roster.has_met_any() && self.field.expects_others()
+    }
+
     async fn have_seen(&self, seen: Vec<NodeName>) -> Result<(), ApiError> {
         self.roster.add(seen).await.map_err(|error| {
             ApiError::new(
@@ -336,6 +345,15 @@ impl Home {
     fn forget(&self, run: RunId) {
         self.homes().remove(&run);
     }
+}
+
+/// Others may have the run, and this node does not know them.
+fn stranger() -> ApiError {
+    ApiError::new(
+        ErrorType::Unavailable,
+        "this node has met no other member of its cluster yet (cluster.seeds), and one of them may \
+         have the run; nothing was done, try again",
+    )
 }
 
 /// The run may be at a member that cannot be asked.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chitchat::transport::Transport;
@@ -52,15 +52,21 @@ struct Running {
     read: Read,
 }
 
+/// What outlives a driver that fails.
+pub(super) struct Shared {
+    pub(super) members: Arc<watch::Sender<Arc<Members>>>,
+    pub(super) incarnations: Arc<AtomicU64>,
+    pub(super) strangers: Arc<AtomicBool>,
+}
+
 pub(super) struct Driver {
     options: Options,
     transport: Box<dyn Transport>,
     pace: Pace,
     metrics: Arc<GossipMetrics>,
-    members: Arc<watch::Sender<Arc<Members>>>,
+    shared: Shared,
     tracker: Tracker,
     started: Instant,
-    incarnations: Arc<AtomicU64>,
     running: Option<Running>,
     next_look_up: Instant,
 }
@@ -71,18 +77,16 @@ impl Driver {
         transport: Box<dyn Transport>,
         pace: Pace,
         metrics: Arc<GossipMetrics>,
-        members: Arc<watch::Sender<Arc<Members>>>,
-        incarnations: Arc<AtomicU64>,
+        shared: Shared,
     ) -> Self {
         Self {
             options,
             transport,
             pace,
             metrics,
-            members,
+            shared,
             tracker: Tracker::default(),
             started: Instant::now(),
-            incarnations,
             running: None,
             next_look_up: Instant::now(),
         }
@@ -90,7 +94,7 @@ impl Driver {
 
     /// Starts chitchat, as a later incarnation than before.
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
-        let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
+        let incarnation = self.shared.incarnations.fetch_add(1, Ordering::Relaxed);
         let generation = (self.options.generation.0 << INCARNATION_BITS) + incarnation;
         let node: Arc<str> = self.options.node.as_str().into();
         let config = ChitchatConfig {
@@ -212,7 +216,7 @@ impl Driver {
         let sights = others.map(|member| member.sight);
         self.metrics.members(sights.chain([Sight::Alive]));
         let look = Members { members, company };
-        self.members.send_if_modified(|known| {
+        self.shared.members.send_if_modified(|known| {
             let changed = **known != look;
             if changed {
                 *known = Arc::new(look);
@@ -222,7 +226,11 @@ impl Driver {
     }
 
     async fn meet_seeds(&mut self) {
-        let found = seeds::look_up(&self.options.seeds, self.options.advertise).await;
+        let (found, all) = seeds::look_up(&self.options.seeds, self.options.advertise).await;
+        if all || !found.is_empty() {
+            let strangers = !found.is_empty();
+            self.shared.strangers.store(strangers, Ordering::Release);
+        }
         if let Some(running) = &self.running {
             for address in found {
                 // Ends only with chitchat itself, which is noticed elsewhere.
@@ -257,7 +265,7 @@ impl Driver {
     async fn say_goodbye(&mut self) {
         self.options.told.phase = Phase::Left;
         self.tell().await;
-        let known = self.members.borrow().clone();
+        let known = self.shared.members.borrow().clone();
         // Two rounds: the first may be lost, and others pass it on.
         for _ in 0..2 {
             if let Some(running) = &self.running {

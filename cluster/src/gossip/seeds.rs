@@ -15,16 +15,22 @@ pub(crate) fn addresses(seeds: &[String]) -> Vec<String> {
     seeds.iter().filter(is_address).cloned().collect()
 }
 
-/// All addresses of all seeds, but `own`.
-pub(crate) async fn look_up(seeds: &[String], own: SocketAddr) -> BTreeSet<SocketAddr> {
-    let mut found = BTreeSet::new();
+/// All addresses of all seeds, but `own`; and whether every seed was found.
+pub(crate) async fn look_up(seeds: &[String], own: SocketAddr) -> (BTreeSet<SocketAddr>, bool) {
+    let (mut found, mut all) = (BTreeSet::new(), true);
     for seed in seeds {
         match tokio::time::timeout(LOOKUP, tokio::net::lookup_host(seed.as_str())).await {
             Ok(Ok(addresses)) => found.extend(addresses),
-            Ok(Err(error)) => debug!(%seed, %error, "a seed is not found"),
-            Err(_) => debug!(%seed, "looking a seed up takes too long"),
+            Ok(Err(error)) => {
+                all = false;
+                debug!(%seed, %error, "a seed is not found");
+            }
+            Err(_) => {
+                all = false;
+                debug!(%seed, "looking a seed up takes too long");
+            }
         }
     }
     found.remove(&own);
-    found
+    (found, all)
 }

@@ -32,6 +32,8 @@ enum Search {
     Taken,
     /// Nobody that could be asked has it.
     Missing(Vec<NodeName>),
+    /// There are others, and none of them was met yet.
+    Stranger,
 }
 
 impl Home {
@@ -46,9 +48,11 @@ impl Home {
         let start = Instant::now();
         let mut trip = Trip::new(run, 0, self.patience, true);
         loop {
-            let node = match self.search(run).await? {
+            let search = self.search(run).await?;
+            let is_stranger = search == Search::Stranger;
+            let node = match search {
                 Search::At(node) | Search::Free(node) => Some(node),
-                Search::Taken => None,
+                Search::Taken | Search::Stranger => None,
                 Search::Missing(nodes) => return Err(unreachable(&nodes)),
             };
             if let Some(node) = node {
@@ -70,6 +74,7 @@ impl Home {
                     tokio::time::sleep(length).await;
                     trip.paused(length);
                 }
+                Next::GiveUp(_) if is_stranger => return Err(super::stranger()),
                 Next::GiveUp(stuck) => return Err(stuck::refusal(run, &ask, stuck)),
             }
         }
@@ -82,6 +87,13 @@ impl Home {
             && others.contains(&node)
         {
             return Ok(Search::At(node));
+        }
+        if self.is_stranger() {
+            // Unless it is here already.
+            return Ok(match self.holds(run).await? {
+                true => Search::At(me),
+                false => Search::Stranger,
+            });
         }
         let all = others.iter().cloned().chain([me.clone()]);
         let homes = placement::homes(run, all);

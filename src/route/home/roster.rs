@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crane_core::NodeName;
@@ -29,6 +30,8 @@ struct Shared {
     file: Option<PathBuf>,
     /// What the file holds.
     members: Mutex<BTreeSet<NodeName>>,
+    /// Whether it ever held one.
+    has_met: AtomicBool,
     /// Taken by who writes.
     writing: Mutex<()>,
 }
@@ -42,11 +45,13 @@ impl Roster {
         let file = data.map(|data| data.join(FILE));
         let content = match &file {
             Some(file) => read(file)?,
-            None => Content::default(),
+            None => None,
         };
+        let has_met = content.is_some();
         Ok(Self(Arc::new(Shared {
             file,
-            members: Mutex::new(content.members),
+            members: Mutex::new(content.unwrap_or_default().members),
+            has_met: AtomicBool::new(has_met),
             writing: Mutex::new(()),
         })))
     }
@@ -54,6 +59,11 @@ impl Roster {
     /// All of them, in order.
     pub(in crate::route) fn all(&self) -> BTreeSet<NodeName> {
         self.lock().clone()
+    }
+
+    /// Whether any was ever seen, also one that was removed since.
+    pub(in crate::route) fn has_met_any(&self) -> bool {
+        self.0.has_met.load(Ordering::Acquire)
     }
 
     /// Adds those that are new, durably: when this returns well, they are never forgotten.
@@ -94,6 +104,7 @@ impl Roster {
                 write(file, &members)?;
             }
             *roster.lock() = members;
+            roster.0.has_met.store(true, Ordering::Release);
             Ok(())
         });
         changed.await.map_err(io::Error::other)?
@@ -105,13 +116,13 @@ impl Roster {
     }
 }
 
-fn read(file: &Path) -> io::Result<Content> {
+fn read(file: &Path) -> io::Result<Option<Content>> {
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    serde_json::from_slice(&bytes).map_err(|error| {
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
         let path = file.display();
         io::Error::other(format!(
             "{path} is not readable ({error}); it names the members of the cluster that may hold \
@@ -150,7 +161,7 @@ mod tests {
     async fn members_are_remembered_over_restarts_until_one_is_removed() {
         let data = tempfile::tempdir().unwrap();
         let roster = Roster::open(Some(data.path())).unwrap();
-        assert!(roster.all().is_empty());
+        assert!(roster.all().is_empty() && !roster.has_met_any());
         roster.add(names(&["b", "a"])).await.unwrap();
         roster.add(names(&["b"])).await.unwrap();
         let roster = Roster::open(Some(data.path())).unwrap();
@@ -159,6 +170,9 @@ mod tests {
         assert!(!roster.remove(NodeName::new("a")).await.unwrap());
         let roster = Roster::open(Some(data.path())).unwrap();
         assert_eq!(Vec::from_iter(roster.all()), names(&["b"]));
+        assert!(roster.remove(NodeName::new("b")).await.unwrap());
+        let roster = Roster::open(Some(data.path())).unwrap();
+        assert!(roster.all().is_empty() && roster.has_met_any());
     }
 
     #[tokio::test]

@@ -198,6 +198,32 @@ async fn a_key_has_one_run_also_while_members_are_new() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_has_met_nobody_yet_creates_no_twin() {
+    let world = World::new(false);
+    let a = world.home("a", None);
+    // While there is nobody to be met, nobody is waited for.
+    let (run, told) = submit(&a, Some("k")).await.unwrap();
+    assert!(told.created);
+    let b = world.home("b", None);
+    world.hides("a", "b");
+    world.hides("b", "a");
+    let error = unavailable(submit(&b, Some("k")).await);
+    assert!(error.detail.contains("cluster.seeds"), "{}", error.detail);
+    let error = unavailable(b.ask(run, &Ask::Load).await);
+    assert!(error.detail.contains("cluster.seeds"), "{}", error.detail);
+    let (again, ()) = tokio::join!(submit(&b, Some("k")), async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        world.reveals("a");
+    });
+    let (same, told) = again.unwrap();
+    assert_eq!((same, told.created), (run, false));
+    // Whoever has met others knows whom to ask, also when they are gone for good.
+    world.down("a");
+    assert!(home(&b).remove_everywhere(name("a")).await.unwrap());
+    assert!(submit(&b, Some("other")).await.unwrap().1.created);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_may_be_at_a_member_that_is_away_is_not_told_to_be_nowhere() {
     let (world, nodes) = world();
     let nowhere = RunId::from_key("", "nowhere");

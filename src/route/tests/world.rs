@@ -333,6 +333,10 @@ impl Field for FakeField {
             .collect()
     }
 
+    fn expects_others(&self) -> bool {
+        self.world.state().dispatchers.len() > 1
+    }
+
     fn call<'a>(
         &'a self,
         node: &'a NodeName,

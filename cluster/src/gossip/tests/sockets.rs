@@ -126,6 +126,7 @@ async fn gossip_that_was_cut_off_is_started_again_and_whoever_holds_it_goes_on()
     let b = start(options("b", seed, "correct horse battery"), &mut tasks).await;
     let again = a.start_again(first).await.expect("the port is free again");
     tasks.spawn(again);
+    assert!(!a.expects_others() && b.expects_others());
     wait_for(&a, |members| alive(members) == 1).await;
     wait_for(&b, |members| {
         let mut members = members.members.iter();
