@@ -52,7 +52,7 @@ impl Hub {
         self.followers.load(Ordering::Acquire) > 0
     }
 
-    /// Hands a batch to the followers of `run`.
+    /// Hands a batch to the followers of `run`; an empty one lets them look at the store.
     pub(crate) fn publish(&self, run: RunId, records: Vec<Record>) {
         let sender = {
             let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,6 +61,14 @@ impl Hub {
         if let Some(sender) = sender {
             // No receiver any more: its subscription is about to be dropped.
             let _ = sender.send(Arc::new(EventBatch::new(records)));
+        }
+    }
+
+    /// Lets the followers of `run` look at the store: what became durable may not have been handed to
+    /// them.
+    pub(crate) fn look_again(&self, run: RunId) {
+        if self.is_watched() {
+            self.publish(run, Vec::new());
         }
     }
 

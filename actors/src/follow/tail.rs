@@ -169,7 +169,10 @@ impl Tail {
 
     /// What of a batch of the hub follows on what was handed out.
     fn fresh(&mut self, batch: Arc<EventBatch>) -> Option<Arc<EventBatch>> {
-        let first = batch.records().first()?.seq;
+        let Some(first) = batch.records().first().map(|record| record.seq) else {
+            self.behind = true;
+            return None;
+        };
         let next = self.seen.next();
         if first > next {
             self.behind = true;

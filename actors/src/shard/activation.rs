@@ -107,6 +107,8 @@ impl ShardState {
                 return Ok(());
             }
         };
+        // An actor that failed may not have told what it had written, the run's end above all.
+        self.kernel.hub.look_again(id);
         let mut inputs = std::mem::take(&mut hold.buffer);
         if run.status().is_ended() && inputs.is_empty() {
             self.leave(hold);

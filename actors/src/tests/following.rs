@@ -1,9 +1,13 @@
 //! Followers see every event once, in order, whenever they come.
 
+use std::time::Duration;
+
 use crane_core::Seq;
 
+use super::member::{Member, id};
 use super::{Node, chain, one, request};
 use crate::follow::{Heard, Tail};
+use crate::shard::ShardMsg;
 
 #[tokio::test]
 async fn followers_see_the_same_gap_free_sequence_whenever_they_come() {
@@ -145,4 +149,33 @@ async fn a_place_behind_the_last_event_is_the_end_of_what_there_is() {
     assert!(tail.is_at_end());
     let unknown = crane_core::RunId::from_time(1, [0; 10]);
     assert!(node.runtime.tail(unknown, Seq(0)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_is_heard_although_its_actor_dies_before_it_has_told() {
+    let member = Member::start().await;
+    member.open(&[]).await;
+    let run = member.submit(id(0), one("block")).await;
+    member.node.world.wait_begun().await;
+    member
+        .node
+        .wait_for(run, |event| event.name() == "step_started")
+        .await;
+    let runtime = &member.node.runtime;
+    let mut tail = runtime.tail(run, Seq(0)).await.unwrap().unwrap();
+    while tail.next_stored().await.unwrap().is_some() {}
+    let hold = member.node.store.hold_writes();
+    member.store.appended.lock().unwrap().clear();
+    member.node.world.open.add_permits(1);
+    while member.store.appended.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    runtime.send(run, ShardMsg::Panic(Some(run)));
+    while member.failures().0 == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(hold);
+    let heard = async { while !matches!(tail.next().await.unwrap(), Heard::Ended) {} };
+    let heard = tokio::time::timeout(Duration::from_secs(30), heard).await;
+    heard.expect("the end is heard");
 }
