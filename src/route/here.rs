@@ -42,10 +42,11 @@ impl Here {
         let mut request = new.request.clone();
         request.id = Some(run);
         let watch = !new.wait.is_zero();
+        let open = self.has(run);
         let submitted = self.runtime.submit(request, watch).await;
         let Submitted { run, created, end } = match submitted {
             Ok(submitted) => submitted,
-            Err(error) => return of_submit(error),
+            Err(error) => return of_submit(error, open),
         };
         if !watch || run.status().is_ended() {
             return told(&run, node, created);
@@ -305,10 +306,14 @@ fn changed(changed: Result<Run, ChangeError>, open: bool, node: &NodeName) -> An
     }
 }
 
-fn of_submit(error: SubmitError) -> Answered {
+/// Why a run was not taken in; `open` is whether its shard was open here before.
+fn of_submit(error: SubmitError, open: bool) -> Answered {
     match error {
-        // What may have been done is found by its id, wherever the run is now.
-        SubmitError::Stopping | SubmitError::NotOwner(_) => Err(Trouble::NotOwner),
+        SubmitError::Stopping => Err(Trouble::NotOwner),
+        SubmitError::NotOwner(_) if !open => Err(Trouble::NotOwner),
+        // It was closed before the answer. What may have been done is found by its id, wherever the
+        // run is now; if nobody has it in time, it is not to be told as nothing done.
+        SubmitError::NotOwner(_) => Err(Trouble::Unknown),
         SubmitError::Lost => Err(Trouble::Unknown),
         SubmitError::Invalid(_)
         | SubmitError::KeyReused(_)

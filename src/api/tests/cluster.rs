@@ -292,3 +292,43 @@ async fn a_node_that_others_take_over_from_is_still_a_door() {
     let run = json!({ "prompt": "calculate 1" });
     pair.a.post("/runs", &run).await.refused(503, "unavailable");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_whose_shard_was_lost_before_the_answer_is_not_told_as_nothing_done() {
+    let pair = Pair::new().await;
+    let hold = pair.store.hold_writes();
+    let submit = async {
+        let body = json!({ "prompt": "calculate 1" });
+        let (a, b) = tokio::join!(
+            pair.a.call(post("/runs", &body)),
+            pair.b.call(post("/runs", &body))
+        );
+        [a, b]
+    };
+    let lose = async {
+        // Nothing else goes on here: until both wait for the store.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let b = pair.b.api.node.runtime();
+        for fence in b.owned() {
+            pair.world.give_shard(fence.shard, None);
+            b.stop_shard(fence);
+        }
+        pair.world.settles();
+    };
+    let (answers, ()) = tokio::join!(submit, lose);
+    for answer in answers {
+        assert_eq!(answer.status, 503, "{}", answer.text);
+        assert!(answer.text.contains("may or may not"), "{}", answer.text);
+    }
+    drop(hold);
+    // For they are there.
+    let written = async {
+        while pair.store.counts().await.unwrap().values().sum::<usize>() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let written = tokio::time::timeout(Duration::from_secs(3_600), written).await;
+    written.expect("both became durable");
+}
