@@ -21,7 +21,7 @@ fn three() -> (Vec<Node>, Vec<u16>) {
 fn keyed(node: &Node, key: &str) -> (u16, Value) {
     let header = format!("idempotency-key: {key}\r\n");
     let body = json!({ "prompt": "calculate 1" });
-    let answer = node.serving.post_with("/runs", &header, &body);
+    let answer = node.serving.post_with("/runs?wait=30s", &header, &body);
     (answer.status, answer.json())
 }
 
