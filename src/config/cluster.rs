@@ -31,7 +31,8 @@ const NAME_CHARS: usize = 64;
 const SCHEMA_BYTES: usize = 63;
 
 /// What only the embedded store has.
-const EMBEDDED: [&str; 4] = [
+const EMBEDDED: [&str; 5] = [
+    "node.data",
     "store.disk_reserve",
     "store.retention_bytes",
     "store.export_bytes",

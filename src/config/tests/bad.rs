@@ -291,6 +291,11 @@ const IN_FILE: &[(&str, &str, &str)] = &[
         "has no effect with the runs in PostgreSQL",
     ),
     (
+        "[node]\ndata = \"elsewhere\"\n[store]\nurl = \"postgres://db/x\"",
+        "crane.toml:2: node.data",
+        "has no effect with the runs in PostgreSQL",
+    ),
+    (
         "[store]\nurl = \"postgres://db/x\"\n[cluster]\nseeds = [\"a:1\"]",
         "crane.toml:4: cluster.seeds",
         "has no effect without cluster.listen",
