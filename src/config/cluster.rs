@@ -9,7 +9,7 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crane_cluster::secret::SECRET_BYTES;
