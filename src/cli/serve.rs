@@ -226,7 +226,12 @@ async fn stop(
         cluster.leave().await;
     }
     if is_empty {
-        node.close(grace).await?;
+        match node.close(grace).await {
+            Err(error @ crane_store::Error::Fatal(_)) => return Err(error.into()),
+            // What it owned is owned by others, or will be when its lease is over.
+            Err(error) => tracing::warn!(%error, "left without the database"),
+            Ok(()) => {}
+        }
     }
     Ok(0)
 }
