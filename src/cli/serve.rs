@@ -228,7 +228,12 @@ async fn stop(
     }
     if is_empty {
         // What was not handed over in time has had its time.
-        node.close(Duration::ZERO).await?;
+        match node.close(Duration::ZERO).await {
+            Err(error @ crane_store::Error::Fatal(_)) => return Err(error.into()),
+            // What it owned is owned by others, or will be when its lease is over.
+            Err(error) => tracing::warn!(%error, "left without the database"),
+            Ok(()) => {}
+        }
     }
     Ok(0)
 }

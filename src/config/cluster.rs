@@ -31,7 +31,8 @@ const NAME_CHARS: usize = 64;
 const SCHEMA_BYTES: usize = 63;
 
 /// What only the embedded store has.
-const EMBEDDED: [&str; 4] = [
+const EMBEDDED: [&str; 5] = [
+    "node.data",
     "store.disk_reserve",
     "store.retention_bytes",
     "store.export_bytes",
@@ -180,11 +181,12 @@ pub(super) fn check(reader: &mut Reader, config: &mut Config, host: Option<Strin
     }
 }
 
-/// Complains about those of `names` that are set.
+/// Complains about those of `names` that are set. A default that is written down does no harm: what
+/// is shown reads back.
 fn refuse(reader: &mut Reader, names: &[&str], why: &str) {
     for name in names {
         // The variable may be there for other processes.
-        if reader.is_set(name) && !reader.is_from(name, SECRET_VARIABLE) {
+        if reader.is_changed(name) && !reader.is_from(name, SECRET_VARIABLE) {
             reader.complain(name, format!("has no effect {why}"));
         }
     }

@@ -129,23 +129,43 @@ fn alike(
     body: &str,
     status: u16,
 ) -> String {
-    let mut all = nodes.iter().map(|node| {
-        let path = format!("{BASE}{path}");
-        let answer = node.serving.ask(method, &path, headers, body.as_bytes());
-        assert_eq!(
-            answer.status,
-            status,
-            "{method} {path} at {}: {}",
-            node.name,
-            answer.text()
-        );
-        let mut head = answer.head.clone();
-        head.retain(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()));
-        (head, answer.text())
-    });
+    let mut all = answers(nodes, method, path, headers, body, status).into_iter();
     let first = all.next().unwrap();
     for (node, other) in nodes[1..].iter().zip(all) {
         assert_eq!(other, first, "{method} {path} at {}", node.name);
     }
     first.1
+}
+
+/// Waits until all nodes read the same: a run that is under way may be moving.
+#[track_caller]
+fn alike_in_the_end(nodes: &[Node], path: &str) {
+    eventually(path, || {
+        let all = answers(nodes, "GET", path, "", "", 200);
+        all.iter().all(|answer| *answer == all[0])
+    });
+}
+
+/// What each node answers: headers and body.
+#[track_caller]
+fn answers(
+    nodes: &[Node],
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+    status: u16,
+) -> Vec<(Vec<(String, String)>, String)> {
+    let path = format!("{BASE}{path}");
+    let mut all = Vec::new();
+    for node in nodes {
+        let answer = node.serving.ask(method, &path, headers, body.as_bytes());
+        let text = answer.text();
+        let at = &node.name;
+        assert_eq!(answer.status, status, "{method} {path} at {at}: {text}");
+        let mut head = answer.head;
+        head.retain(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()));
+        all.push((head, text));
+    }
+    all
 }

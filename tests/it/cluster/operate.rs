@@ -2,6 +2,7 @@
 
 use super::shared::{run_of, store, three, without};
 use super::*;
+use crate::operate::metrics::{documented, shown};
 
 /// The value of a metric, with its labels as they are written.
 fn metric(node: &Node, name: &str) -> f64 {
@@ -78,13 +79,13 @@ fn operators_see_the_cluster_and_send_a_node_away_and_its_runs_go_on() {
 
 fn status_and_metrics_say_who_is_there(nodes: &[Node]) {
     let status = format!("cluster status --server {}", url(&nodes[1]));
-    let shown = nodes[0].home.crane(&status);
-    assert_eq!(shown.code, Some(0), "{shown:?}");
-    let lines: Vec<&str> = shown.stdout.lines().collect();
+    let printed = nodes[0].home.crane(&status);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let lines: Vec<&str> = printed.stdout.lines().collect();
     assert_eq!(lines[0], "cluster: crane, as node b sees it");
-    assert!(lines[1].contains("share a database"), "{shown:?}");
+    assert!(lines[1].contains("share a database"), "{printed:?}");
     for (line, name) in lines[4..7].iter().zip(["a", "b", "c"]) {
-        assert!(line.starts_with(&format!("{name} ")), "{shown:?}");
+        assert!(line.starts_with(&format!("{name} ")), "{printed:?}");
         assert!(line.contains(" alive ") && line.contains(" up "), "{line}");
     }
     let json = nodes[0].home.crane(&format!("{status} -o json"));
@@ -93,7 +94,15 @@ fn status_and_metrics_say_who_is_there(nodes: &[Node]) {
     assert_eq!(cluster["shards"].as_array().unwrap().len(), 512);
     let members = cluster["members"].as_array().unwrap().iter();
     assert_eq!(members.filter(|m| m["this"] == true).count(), 1);
+    let (of_all, of_cluster) = documented();
     for node in nodes {
+        let text = node.serving.ask("GET", "/metrics", "", b"").text();
+        let there = shown(&text);
+        for name in &of_cluster {
+            assert!(there.contains(name.as_str()), "{name} is missing");
+        }
+        let unnamed = |name: &&&str| !of_all.contains(**name) && !of_cluster.contains(**name);
+        assert_eq!(there.iter().find(unnamed), None);
         assert_eq!(metric(node, "crane_cluster_members{state=\"alive\"}"), 3.0);
         assert!(metric(node, "crane_gossip_bytes_total{direction=\"sent\"}") > 0.0);
         assert_eq!(metric(node, "crane_fenced_writes_total"), 0.0);

@@ -233,20 +233,36 @@ fn the_summary_counts_and_its_runs_survive_a_restart() {
     assert_eq!(again["tools"]["total_executions"], 0);
 }
 
+/// The metrics that a node shows.
+pub(crate) fn shown(text: &str) -> BTreeSet<&str> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| line.split(' ').next()).collect()
+}
+
+/// The metrics in the document for operators: of every node, and those that only a node of a cluster
+/// has.
+pub(crate) fn documented() -> (BTreeSet<String>, BTreeSet<String>) {
+    let document = std::fs::read_to_string(repository("docs/operating.md")).unwrap();
+    let named = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.filter_map(|row| row.split('`').next())
+            .filter(|name| name.starts_with("crane_") || name.starts_with("process_"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (before, rest) = document.split_once("**Cluster**").unwrap();
+    let (cluster, after) = rest.split_once("\n**").unwrap();
+    (named(&format!("{before}{after}")), named(cluster))
+}
+
 /// The document is a table of exactly what is there.
 #[test]
 fn the_document_for_operators_names_every_metric_and_no_other() {
     let home = Home::new();
     let node = Node::start(&home);
     let text = node.scrape();
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let there: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
-    let document = std::fs::read_to_string(repository("docs/operating.md")).unwrap();
-    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
-    let named: BTreeSet<_> = rows
-        .filter_map(|row| row.split('`').next())
-        .filter(|name| name.starts_with("crane_") || name.starts_with("process_"))
-        .collect();
+    let there: BTreeSet<String> = shown(&text).into_iter().map(str::to_owned).collect();
+    let (named, _) = documented();
     let differing: Vec<_> = named.symmetric_difference(&there).collect();
     assert!(differing.is_empty(), "{differing:?}");
 }
