@@ -90,7 +90,6 @@ impl Here {
     }
 
     async fn events(&self, run: RunId, after: After) -> Answered {
-        self.parked.sweep();
         let live = !after.wait.is_zero();
         let tail = match self.parked.take(run, after.seq, live) {
             Some(tail) => Ok(Some(tail)),
