@@ -50,7 +50,8 @@ impl Ownership {
     /// Tells the machine what happened: `Fenced`, `JournalWrite`, `Gone`, `Drain`, and the messages
     /// of other nodes. What comes while too much waits is lost, as a message may be.
     pub fn tell(&self, event: Event) {
-        if let Err(error) = self.events.try_send(event) {
+        // One that has ended, since the node leaves or ownership is started again, needs no telling.
+        if let Err(error @ mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
             warn!(%error, "ownership was not told");
         }
     }
