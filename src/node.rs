@@ -310,6 +310,18 @@ impl Node {
         self.cluster.as_ref()
     }
 
+    /// Closes at once what this node still owns for a time: for a node that is about to tell others that
+    /// it is gone, upon which they take over whatever it has not handed to them.
+    pub async fn let_go(&self) {
+        let owned = self.runtime.owned();
+        if owned.is_empty() {
+            return;
+        }
+        tracing::warn!(shards = owned.len(), "what was not handed over ends here");
+        let close = |fence| self.runtime.close_shard(fence, Duration::ZERO);
+        futures_util::future::join_all(owned.into_iter().map(close)).await;
+    }
+
     /// Stops: no step starts, running ones may finish for `grace`; then closes the store.
     ///
     /// # Errors

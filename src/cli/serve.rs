@@ -213,7 +213,9 @@ async fn stop(
         cluster.hand_over().await;
     }
     let is_empty = node.cluster().is_some_and(|c| c.mode() == Mode::Shared);
-    if !is_empty {
+    if is_empty {
+        node.let_go().await;
+    } else {
         life.advance(Phase::Draining);
         systemd::stopping("running steps may end");
         output::note(&format!(

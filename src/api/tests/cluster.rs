@@ -332,3 +332,33 @@ async fn a_submission_whose_shard_was_lost_before_the_answer_is_not_told_as_noth
     let written = tokio::time::timeout(Duration::from_secs(3_600), written).await;
     written.expect("both became durable");
 }
+
+#[tokio::test]
+async fn a_node_that_could_not_hand_all_over_lets_go_before_it_is_gone() {
+    let pair = Pair::new().await;
+    let body = json!({ "plan": { "steps": [
+        { "id": "a", "tool": "sleep", "input": { "milliseconds": 600_000 }, "timeout": "1h" },
+    ] } });
+    let run = pair.a.call(post("/runs", &body)).await.json()["run_id"].clone();
+    let run = run.as_str().unwrap();
+    let events = format!("/runs/{run}/events");
+    let list = || {
+        get(&events)
+            .header("accept", "application/json")
+            .body(Body::empty())
+    };
+    while !pair
+        .a
+        .call(list().unwrap())
+        .await
+        .text
+        .contains("step_started")
+    {
+        tokio::task::yield_now().await;
+    }
+    pair.b.api.node.let_go().await;
+    assert!(pair.b.api.node.runtime().owned().is_empty());
+    // So that it goes on elsewhere, and is not counted as lost.
+    let text = pair.a.call(list().unwrap()).await.text;
+    assert!(text.contains("interrupted"), "{text}");
+}
