@@ -108,7 +108,9 @@ impl ShardState {
             }
         };
         // An actor that failed may not have told what it had written, the run's end above all.
-        self.kernel.hub.look_again(id);
+        if run.status().is_ended() || self.budgets.contains_key(&id) {
+            self.kernel.hub.look_again(id);
+        }
         let mut inputs = std::mem::take(&mut hold.buffer);
         if run.status().is_ended() && inputs.is_empty() {
             self.leave(hold);
