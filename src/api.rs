@@ -36,12 +36,11 @@ mod tests;
 mod tools;
 mod trace;
 
-use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use axum::{Router, middleware};
 use bytes::Bytes;
-use crane_core::{Limits, RunId};
+use crane_core::Limits;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::ApiConfig;
@@ -89,15 +88,6 @@ impl Api {
             parts,
             document: OnceLock::new(),
         }))
-    }
-
-    /// The node that owns a run, as far as this one knows.
-    fn node_of(&self, run: RunId) -> Cow<'_, str> {
-        let cluster = self.node.cluster();
-        match cluster.and_then(|cluster| cluster.owner_of(run.shard())) {
-            Some(owner) => Cow::Owned(owner.node.to_string()),
-            None => Cow::Borrowed(&self.name),
-        }
     }
 
     /// The OpenAPI document.

@@ -39,7 +39,7 @@ use crane_cluster::gateway::envelope::{Reply, Request};
 use crane_cluster::gateway::{self, Peers};
 use crane_cluster::gossip::{Gossip, Members};
 use crane_cluster::ownership::driver::Standing;
-use crane_cluster::ownership::words::{Event, Phase, Sight};
+use crane_cluster::ownership::words::{Event, Phase, Row, Sight};
 use crane_core::{Epoch, NodeName, ShardId};
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ use tokio::time::Instant;
 use crate::life::{self, Life};
 use routes::Routes;
 
-pub use dispatch::{FIRST_FREE_KIND, Unknown};
+pub use dispatch::FIRST_FREE_KIND;
 pub use generation::next as next_generation;
 pub use link::Link;
 pub use start::{Options, Shared, StartError, certificates};
@@ -184,9 +184,9 @@ impl Cluster {
         }
     }
 
-    /// Who owns a shard, alive or not, as far as this node knows; `None` in [`Mode::Home`].
-    pub fn owner_of(&self, shard: ShardId) -> Option<Owner> {
-        self.0.routes.row(shard)?.owner
+    /// Who owns a shard, and since which epoch, as far as this node knows.
+    pub(crate) fn row(&self, shard: ShardId) -> Option<Row> {
+        self.0.routes.row(shard)
     }
 
     /// Whether gossip has lost the node, or knows a later life of it.
@@ -333,15 +333,19 @@ impl Cluster {
         self.note_change();
     }
 
-    /// Goes: drains, and returns when this node owns nothing any more, others have had time to hear
-    /// of it, and they were told goodbye; or when that takes too long.
-    pub async fn leave(&self) {
+    /// Drains, and returns when this node owns nothing any more and others have had time to hear of it,
+    /// or when that takes too long. It can still be asked, and ask.
+    pub async fn hand_over(&self) {
         self.drain();
         match self.0.mode {
-            Mode::Shared => self.hand_over().await,
+            Mode::Shared => self.until_left().await,
             Mode::Home if self.has_company() => tokio::time::sleep(LINGER).await,
             Mode::Home => {}
         }
+    }
+
+    /// Tells the others goodbye; from then on nobody is asked, and nobody asks.
+    pub async fn leave(&self) {
         self.0.leaving.store(true, Ordering::Release);
         self.0.gossip.leave();
         let mut gossiping = self.0.gossiping.clone();
@@ -358,7 +362,7 @@ impl Cluster {
         members.members.iter().any(|m| m.sight != Sight::Down)
     }
 
-    async fn hand_over(&self) {
+    async fn until_left(&self) {
         let Options {
             lease,
             drain_timeout,

@@ -23,6 +23,8 @@ pub mod metrics;
 pub mod node;
 pub mod output;
 pub mod plan_file;
+mod render;
+pub mod route;
 pub mod server;
 pub mod telemetry;
 pub mod token;

@@ -22,7 +22,6 @@ use crane_actors::clock::Clock;
 use crane_actors::registry::Registry;
 use crane_actors::runtime::StartError;
 use crane_actors::{Options, Owning, Restore, Runtime};
-use crane_cluster::gateway::Dispatch;
 use crane_core::NodeName;
 use crane_store::RunStore;
 use crane_store::embedded::{self, EmbeddedStore};
@@ -33,6 +32,7 @@ use crane_tools::planner::RulesPlanner;
 use crate::cluster::{self, Cluster, Link, Mode, next_generation};
 use crate::config::Config;
 use crate::life::Life;
+use crate::route::{Dispatcher, Router};
 use host::Host;
 
 /// What a node that is not part of a cluster calls itself in a run's `node`.
@@ -72,6 +72,9 @@ pub enum OpenError {
     /// The generation of the node cannot be kept.
     #[error("the data directory cannot be written: {0}")]
     Generation(std::io::Error),
+    /// The members that were ever seen are not known.
+    #[error("the members of the cluster are not known: {0}")]
+    Members(std::io::Error),
     /// The cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::StartError),
@@ -81,6 +84,7 @@ pub enum OpenError {
 #[derive(Clone, Debug)]
 pub struct Node {
     runtime: Runtime,
+    router: Router,
     store: Arc<dyn RunStore>,
     data: Option<PathBuf>,
     clock: Clock,
@@ -125,8 +129,11 @@ impl Node {
             let run_store: Arc<dyn RunStore> = store.clone();
             let mut node = Self::start(run_store, clock, config, owning, Restore::All).await?;
             let options = cluster_options(config, Mode::Shared, generation, api);
-            node.cluster = Some(Cluster::form(options, link.clone()).await?);
+            let cluster = Cluster::form(options, link.clone()).await?;
             let runtime = node.runtime.clone();
+            let field = Arc::new(cluster.clone());
+            node.router = Router::shared(runtime.clone(), field, config.api.request_timeout);
+            node.cluster = Some(cluster);
             node.shared = Some(cluster::Shared {
                 store,
                 host: Arc::new(Host {
@@ -144,20 +151,29 @@ impl Node {
             let generation = next_generation(&config.node.data, now);
             let generation = generation.map_err(OpenError::Generation)?;
             let options = cluster_options(config, Mode::Home, generation, api);
-            node.cluster = Some(Cluster::form(options, Arc::default()).await?);
+            let cluster = Cluster::form(options, Arc::default()).await?;
+            node.router = Router::home(
+                node.runtime.clone(),
+                Arc::new(cluster.clone()),
+                node.data.as_deref(),
+                config.api.request_timeout,
+            )
+            .map_err(OpenError::Members)?;
+            node.cluster = Some(cluster);
         }
         Ok(node)
     }
 
-    /// Joins the cluster, if the node is part of one: requests of other nodes go to `dispatch`, and
-    /// shards come.
+    /// Joins the cluster, if the node is part of one: others can ask it for its runs, and shards come.
     ///
     /// # Errors
     /// An address that cannot be listened on.
-    pub async fn join(&self, life: Life, dispatch: Arc<dyn Dispatch>) -> Result<(), OpenError> {
-        let Some(cluster) = &self.cluster else {
+    pub async fn join(&self, life: Life) -> Result<(), OpenError> {
+        let (Some(cluster), Some(dispatcher)) = (&self.cluster, Dispatcher::new(&self.router))
+        else {
             return Ok(());
         };
+        let dispatch = Arc::new(dispatcher);
         cluster.open(life, dispatch, self.shared.clone()).await?;
         let (runtime, of, clock) = (self.runtime.clone(), cluster.clone(), self.clock.clone());
         cluster.keep("telling others", move || {
@@ -194,6 +210,7 @@ impl Node {
         })
         .await?;
         Ok(Self {
+            router: Router::alone(runtime.clone()),
             runtime,
             store,
             data: None,
@@ -203,9 +220,28 @@ impl Node {
         })
     }
 
+    /// A node of parts that a test has put together.
+    #[cfg(test)]
+    pub(crate) fn of(runtime: Runtime, router: Router, store: Arc<dyn RunStore>) -> Self {
+        Self {
+            runtime,
+            router,
+            store,
+            data: None,
+            clock: Clock::system(),
+            cluster: None,
+            shared: None,
+        }
+    }
+
     /// The supervision tree.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// The way to all runs, those of other nodes as well.
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     /// The store under it, for reading what is stored as it is.

@@ -192,6 +192,15 @@ impl Runtime {
         Tail::open(self.kernel.clone(), id, after).await
     }
 
+    /// The events of a run that are stored, behind `after`: to be read to their end with
+    /// [`Tail::next_stored`], whoever owns the run; `None` when there is no such run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn stored(&self, id: RunId, after: Seq) -> Result<Option<Tail>, ReadError> {
+        Tail::stored(self.kernel.clone(), id, after).await
+    }
+
     /// Waits until the run has ended; `None` when there is no such run.
     ///
     /// # Errors

@@ -69,8 +69,9 @@ pub(crate) enum ShardMsg {
     Loaded(RunId, Epoch, Box<Result<Option<Run>, LoadError>>),
     /// A slot is free.
     Slot(OwnedSemaphorePermit),
-    /// Wake the run of this actor then; replaces an earlier time.
-    SetTimer(ActorId, Timestamp),
+    /// Wake this run then; replaces an earlier time. By epoch and not by actor: one that has set the
+    /// timer that wakes it may have stopped before this arrives.
+    SetTimer(RunId, Epoch, Timestamp),
     /// The earliest timer may be due.
     TimersDue,
     /// This run actor has nothing to do for a while.
@@ -224,7 +225,7 @@ impl Actor for RunShard {
             ShardMsg::Restored(runs) => state.restored(runs),
             ShardMsg::Loaded(run, epoch, result) => state.loaded(run, epoch, *result).await?,
             ShardMsg::Slot(permit) => state.got_slot(permit),
-            ShardMsg::SetTimer(actor, at) => state.set_timer(actor, at),
+            ShardMsg::SetTimer(run, epoch, at) => state.set_timer(run, epoch, at),
             ShardMsg::TimersDue => state.fire_timers(),
             ShardMsg::Idle(actor) => state.idle(actor),
             ShardMsg::Busy(actor) => state.busy(actor),

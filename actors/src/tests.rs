@@ -10,9 +10,15 @@
 mod admission;
 mod changes;
 mod following;
+mod handover;
+mod leasing;
+mod member;
 mod operating;
+mod owning;
+mod shared;
 mod supervision;
 mod tools;
+mod turned_away;
 mod world;
 
 use std::collections::BTreeMap;
@@ -74,8 +80,19 @@ impl Node {
     }
 
     async fn on(store: Arc<MemoryStore>, world: Arc<World>, limits: Limits) -> Self {
+        Self::owning(store.clone(), store, world, limits, Owning::All).await
+    }
+
+    /// A node whose store is `outer`, around `store`.
+    async fn owning(
+        store: Arc<MemoryStore>,
+        outer: Arc<dyn RunStore>,
+        world: Arc<World>,
+        limits: Limits,
+        owning: Owning,
+    ) -> Self {
         let runtime = Runtime::start(Options {
-            store: store.clone(),
+            store: outer,
             tools: test_tools(&world),
             planner: Arc::new(NoPlanner),
             limits: limits.clone(),
@@ -87,7 +104,7 @@ impl Node {
                     crane_core::Timestamp(now.0 + world.ahead.load(Ordering::SeqCst))
                 }
             }),
-            owning: Owning::All,
+            owning,
             restore: Restore::All,
             shards: 2,
         })

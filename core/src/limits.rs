@@ -72,6 +72,26 @@ pub const REQUEST_KEY_BYTES: usize = 255;
 pub const PAGE_RUNS: usize = 100;
 /// How often a stream of events says that it is still there.
 pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a request waits in all for a run that no node within reach owns at the moment.
+pub const MOVING_WAIT: Duration = Duration::from_secs(10);
+/// Most requests of a node that wait so at the same time.
+pub const MOVING_REQUESTS: usize = 1_000;
+/// How long the answer of another node is waited for.
+pub const CALL_WAIT: Duration = Duration::from_secs(15);
+/// How long another node is asked to wait for news of a run before it answers that there are none.
+pub const POLL_WAIT: Duration = Duration::from_secs(10);
+/// Readers of runs that are kept between two such questions of other nodes, at most.
+pub const PARKED_READERS: usize = 1_024;
+/// How long one is kept.
+pub const PARKED_FOR: Duration = Duration::from_secs(5);
+/// Answers of "that one owns it" that are followed without a pause.
+pub const REDIRECTS: u8 = 3;
+/// Runs whose home is remembered, where runs have one.
+pub const KNOWN_HOMES: usize = 10_000;
+/// Keys for which a node remembers whom it has told that it does not hold them.
+pub const PROMISES: usize = 10_000;
+/// Deepest position in a list that is merged from several nodes.
+pub const MERGED_RUNS: usize = 100_000;
 /// A wait at least this long stops the run's actor until its timer fires.
 pub const PASSIVATE_AFTER: Duration = Duration::from_secs(5);
 /// How long a node that goes down waits until the attempts it has cut off are journaled as such.

@@ -15,7 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use crate::ids::{NodeName, ShardId};
+use crate::ids::{NodeName, RunId, ShardId};
 
 /// How far above the mean a node may be loaded, in percent of the mean.
 const CAP_PERCENT: usize = 110;
@@ -118,6 +118,22 @@ impl Assignment {
 /// How much `node` wants `shard`. All nodes of a cluster must agree on it, so it never changes.
 fn score(node: &NodeName, shard: ShardId) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(node.as_str().as_bytes(), u64::from(shard.0))
+}
+
+/// The nodes in the order in which they should be the home of `run`, where a run stays where it was
+/// accepted (plain rendezvous hashing, without a cap). All nodes of a cluster must agree on it, so it
+/// never changes.
+pub fn homes(run: RunId, nodes: impl IntoIterator<Item = NodeName>) -> Vec<NodeName> {
+    let seed = xxhash_rust::xxh3::xxh3_64(&run.to_bytes());
+    let mut scored: Vec<(u64, NodeName)> = nodes
+        .into_iter()
+        .map(|node| {
+            let score = xxhash_rust::xxh3::xxh3_64_with_seed(node.as_str().as_bytes(), seed);
+            (score, node)
+        })
+        .collect();
+    scored.sort_unstable_by(|a, b| b.cmp(a));
+    scored.into_iter().map(|(_, node)| node).collect()
 }
 
 #[cfg(test)]

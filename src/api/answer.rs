@@ -7,12 +7,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use crane_core::run::view::run_view;
-use crane_core::{Run, RunId};
+use crane_core::RunId;
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 
 use super::{Api, ApiError, body};
+use crate::render;
+use crate::route::Shown;
 
 /// Bytes of an array that are collected before it is answered in parts.
 const ARRAY_PART: usize = 64 << 10;
@@ -35,16 +36,18 @@ pub(super) fn respond(status: StatusCode, bytes: impl Into<Body>) -> Response {
 }
 
 /// A run as JSON text.
-pub(super) fn run_bytes(api: &Api, run: &Run) -> Result<Vec<u8>, ApiError> {
-    // Most of a run is payload, which is counted.
-    let mut bytes = Vec::with_capacity(512 + run.bytes() + 256 * run.steps.len());
-    serde_json::to_writer(&mut bytes, &run_view(run, &api.node_of(run.id)))
-        .map_err(ApiError::internal)?;
-    Ok(bytes)
+pub(super) fn run_bytes(api: &Api, run: Shown) -> Result<Bytes, ApiError> {
+    match run {
+        Shown::Run(run) => {
+            let text = render::run(&run, &api.name).map_err(ApiError::internal)?;
+            Ok(text.into())
+        }
+        Shown::Text(text) => Ok(text),
+    }
 }
 
 /// A run.
-pub(super) fn run(api: &Api, status: StatusCode, run: &Run) -> Result<Response, ApiError> {
+pub(super) fn run(api: &Api, status: StatusCode, run: Shown) -> Result<Response, ApiError> {
     Ok(respond(status, run_bytes(api, run)?))
 }
 

@@ -1,8 +1,8 @@
 //! `GET /runs/{id}/events`: everything that happens to a run, live or so far.
 //!
 //! ```text
-//!   Tail (actors) ──> pieces ──> frames (rendered once for all who listen) ──> text/event-stream
-//!                       └──────> array of what there is so far ─────────────> application/json
+//!   Tail (route) ──> frames (written once for all who listen) ──> text/event-stream
+//!        └─────────> array of what there is so far ─────────────> application/json
 //! ```
 //!
 //! Where a reader begins: without `Last-Event-ID` at the first event, otherwise behind the one it
@@ -10,20 +10,19 @@
 //! is nothing more, and a browser stops asking. The same for a run that goes on is refused: no event
 //! with that id was ever sent, and waiting for it would leave a gap.
 
-mod frames;
 mod stream;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use crane_actors::follow::Tail;
-use crane_core::{RunId, Seq};
+use crane_core::Seq;
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::{self, Named};
 use super::{Api, ApiError, models};
+use crate::route::Tail;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(events))
@@ -60,10 +59,11 @@ async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(&headers)?;
-    let tail = api.node.runtime().tail(id, after).await?;
+    let as_list = wants_list(&headers);
+    let tail = api.node.router().tail(id, after, as_list).await?;
     let tail = tail.ok_or_else(|| ApiError::run_not_found(id))?;
-    if wants_list(&headers) {
-        return list(id, tail).await;
+    if as_list {
+        return list(tail).await;
     }
     if tail.is_at_end() {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -86,12 +86,12 @@ async fn events(
 }
 
 /// The events so far.
-async fn list(id: RunId, tail: Tail) -> Result<Response, ApiError> {
-    let pieces = futures_util::stream::unfold(Some(tail), move |tail| async move {
+async fn list(tail: Tail) -> Result<Response, ApiError> {
+    let pieces = futures_util::stream::unfold(Some(tail), |tail| async move {
         let mut tail = tail?;
         match tail.next_stored().await {
-            Ok(piece) => piece.map(|piece| (frames::elements(id, &piece), Some(tail))),
-            Err(error) => Some((Err(error.into()), None)),
+            Ok(piece) => piece.map(|piece| (Ok(piece), Some(tail))),
+            Err(error) => Some((Err(error), None)),
         }
     });
     answer::array(pieces).await

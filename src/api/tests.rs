@@ -2,6 +2,7 @@
 //! socket or a second process for is in tests/it/http.
 
 mod changing;
+mod cluster;
 mod documents;
 mod following;
 mod life;

@@ -13,7 +13,6 @@
 //! starts no other processes, so that there is nothing to reap.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use clap::Args;
 use crane_store::postgres;
@@ -25,7 +24,7 @@ use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::place::Service;
 use crate::api::{self, Api, Parts};
-use crate::cluster::Unknown;
+use crate::cluster::Mode;
 use crate::config::{Config, Loaded};
 use crate::life::{Life, Phase};
 use crate::node::Node;
@@ -66,7 +65,7 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
         () = interrupt.next() => return Ok(0),
     };
     let life = Life::default();
-    node.join(life.clone(), Arc::new(Unknown)).await?;
+    node.join(life.clone()).await?;
     let listener = bound
         .listen()
         .map_err(|error| cannot_listen(address, &error))?;
@@ -187,36 +186,49 @@ async fn attend(
         reason = node.runtime().failed() => return Err(Failure::Broken(reason.to_string())),
         _ = serving.join_next() => return Err(Failure::failed("the listener has ended")),
     }
+    tokio::select! {
+        stopped = stop(node, config, life, serving) => stopped,
+        // What was acknowledged is durable without being closed.
+        () = interrupt.next() => Err(Failure::Interrupted),
+    }
+}
+
+/// Closes everything in order. What came in time is answered: a node of a cluster can ask others until
+/// its own connections have ended.
+async fn stop(
+    node: &Node,
+    config: &Config,
+    life: &Life,
+    serving: &mut JoinSet<()>,
+) -> Result<u8, Failure> {
     let grace = config.node.drain_timeout;
+    let told = output::duration(grace);
     if let Some(cluster) = node.cluster() {
         life.advance(Phase::Leaving);
         systemd::stopping("other nodes take over");
         output::note(&format!(
-            "leaving the cluster; running steps may go on for {} (again: at once)",
-            output::duration(grace)
+            "leaving the cluster; running steps may go on for {told} (again: at once)"
         ));
-        tokio::select! {
-            () = cluster.leave() => {}
-            () = interrupt.next() => return Err(Failure::Interrupted),
-        }
+        cluster.hand_over().await;
     }
-    life.advance(Phase::Draining);
-    systemd::stopping("running steps may end");
-    output::note(&format!(
-        "stopping; running steps may go on for {} (again: at once)",
-        output::duration(grace)
-    ));
-    let stop = async {
+    let is_empty = node.cluster().is_some_and(|c| c.mode() == Mode::Shared);
+    if !is_empty {
+        life.advance(Phase::Draining);
+        systemd::stopping("running steps may end");
+        output::note(&format!(
+            "stopping; running steps may go on for {told} (again: at once)"
+        ));
         node.close(grace).await?;
-        life.advance(Phase::Closing);
-        serving.join_next().await;
-        Ok(0)
-    };
-    tokio::select! {
-        stopped = stop => stopped,
-        // What was acknowledged is durable without being closed.
-        () = interrupt.next() => Err(Failure::Interrupted),
     }
+    life.advance(Phase::Closing);
+    serving.join_next().await;
+    if let Some(cluster) = node.cluster() {
+        cluster.leave().await;
+    }
+    if is_empty {
+        node.close(grace).await?;
+    }
+    Ok(0)
 }
 
 /// Reads the certificates again at each SIGHUP. Without TLS the signal keeps its usual meaning, so

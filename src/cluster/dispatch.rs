@@ -45,16 +45,6 @@ impl Dispatch for Switch {
     }
 }
 
-/// Understands nothing, and says so.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unknown;
-
-impl Dispatch for Unknown {
-    fn dispatch(&self, request: Request) -> BoxFuture<'static, Reply> {
-        std::future::ready(unknown(request.kind)).boxed()
-    }
-}
-
 fn unknown(kind: u16) -> Reply {
     Reply::NotUnderstood(format!("unknown request: kind {kind}"))
 }

@@ -66,6 +66,24 @@ impl Tail {
         after: Seq,
     ) -> Result<Option<Self>, ReadError> {
         let tenure = kernel.watched(run.shard())?;
+        Self::of(kernel, tenure, run, after).await
+    }
+
+    /// The events of `run` that are stored, whoever owns it.
+    pub(crate) async fn stored(
+        kernel: Arc<Kernel>,
+        run: RunId,
+        after: Seq,
+    ) -> Result<Option<Self>, ReadError> {
+        Self::of(kernel, None, run, after).await
+    }
+
+    async fn of(
+        kernel: Arc<Kernel>,
+        tenure: Option<Arc<Tenure>>,
+        run: RunId,
+        after: Seq,
+    ) -> Result<Option<Self>, ReadError> {
         let subscription = kernel.hub.subscribe(run);
         let mut tail = Self {
             kernel,

@@ -24,8 +24,8 @@ impl RunState {
                 Effect::StartStep(start) => self.start_step(start).await?,
                 Effect::AbortStep { step, attempt } => self.abort_step(step, attempt),
                 Effect::SetTimer { at } => {
-                    let me = self.me.actor().get_id();
-                    self.shard.send(ShardMsg::SetTimer(me, at));
+                    let epoch = self.tenure.epoch();
+                    self.shard.send(ShardMsg::SetTimer(self.run.id, epoch, at));
                 }
                 Effect::MakePlan { prompt } => self.make_plan(&prompt),
                 // Events go out with the acknowledgement of their batch, see `publish`.

@@ -28,19 +28,20 @@ impl Runtime {
             (None, Some(key)) => RunId::from_key(&request.tenant, key),
             (None, None) => self.new_id(),
         };
-        let repeatable = request.id.is_some() || request.key.is_some();
+        let keyed = request.key.is_some();
+        let repeatable = keyed || request.id.is_some();
         if self.kernel.is_elsewhere(id.shard()) {
             return Err(SubmitError::NotOwner(id.shard()));
         }
         let checked = submit::check(&self.kernel, request).await?;
         let hash = checked.submission.accepted.request_hash;
-        if repeatable && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
+        if keyed && let Some(run) = self.load(id).await.map_err(read_to_submit)? {
             return self.known(run, hash);
         }
         if let Some(error) = self.kernel.store.refusing() {
             return Err(error.into());
         }
-        let tenure = self.kernel.tenures.get(id.shard());
+        let tenure = self.kernel.watched(id.shard()).map_err(read_to_submit)?;
         let (reply, answer) = oneshot::channel();
         let (watcher, end) = if watch {
             let (sender, receiver) = oneshot::channel();
@@ -136,7 +137,8 @@ impl Runtime {
         id
     }
 
-    fn random_id(&self) -> RunId {
+    /// A new id, of any shard.
+    pub fn random_id(&self) -> RunId {
         let mut random = [0; 10];
         if let Err(error) = getrandom::fill(&mut random) {
             // Without the system's random numbers, the clock's microseconds and a counter differ.

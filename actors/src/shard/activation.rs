@@ -142,9 +142,9 @@ impl ShardState {
         self.report_closed();
     }
 
-    pub(super) fn set_timer(&mut self, actor: ActorId, at: Timestamp) {
-        if let Some(run) = self.actors.get(&actor) {
-            self.timers.set(*run, at);
+    pub(super) fn set_timer(&mut self, run: RunId, epoch: Epoch, at: Timestamp) {
+        if self.is_of_now(run.shard(), epoch) {
+            self.timers.set(run, at);
             self.timers.arm(&self.me, &self.kernel.clock);
         }
     }

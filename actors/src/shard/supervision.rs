@@ -18,8 +18,8 @@ use crate::run::{self, Refused};
 use crate::tenure::Tenure;
 
 impl ShardState {
-    /// An actor stopped by itself: its run has ended, sleeps, or could not be created. `left` is
-    /// what it left behind.
+    /// An actor stopped by itself: its run has ended or sleeps, its shard closes, or it could not
+    /// create its run, which then is there already. `left` is what it left behind.
     pub(super) fn run_stopped(&mut self, actor: ActorId, left: Option<BoxedState>) {
         let Some(run) = self.actors.remove(&actor) else {
             return;
@@ -34,10 +34,13 @@ impl ShardState {
                 }
             }
             Some(Slot::Active(_, hold)) => {
-                self.timers.clear(run);
-                self.budgets.remove(&run);
-                if hold.tenure().is_closing() {
-                    self.closed(run, &hold, left);
+                if run::has_ended(left) {
+                    self.timers.clear(run);
+                    self.budgets.remove(&run);
+                    self.not_hot(run);
+                } else if hold.tenure().is_closing() && hold.tenure().is_leased() {
+                    // Elsewhere it goes on; a node that goes down makes its whole store durable.
+                    self.kernel.store.passivate(run);
                 }
                 drop(hold);
             }
@@ -47,16 +50,6 @@ impl ShardState {
             self.fill_slots();
         }
         self.report_closed();
-    }
-
-    /// The actor of a run in a shard that is being closed has stopped.
-    fn closed(&mut self, run: RunId, hold: &Hold, left: Option<BoxedState>) {
-        if run::has_ended(left) {
-            self.not_hot(run);
-        } else if hold.tenure().is_leased() {
-            // Elsewhere it goes on; a node that goes down makes all of its store durable anyway.
-            self.kernel.store.passivate(run);
-        }
     }
 
     /// An actor panicked or its append was refused: reload it from the store, unless it has

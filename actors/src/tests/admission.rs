@@ -105,6 +105,25 @@ async fn a_waiting_run_can_be_cancelled_on_a_full_node() {
 }
 
 #[tokio::test]
+async fn a_waiting_run_that_is_cancelled_makes_room_for_another_at_once() {
+    let node = Node::with(small(1, 2)).await;
+    let first = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    let waiting = [node.submit(chain(1)).await, node.submit(chain(1)).await];
+    let refused = node.runtime.submit(request(chain(1)), false).await;
+    assert!(matches!(refused, Err(SubmitError::TooMany { .. })));
+    node.runtime.cancel(waiting[0]).await.unwrap();
+    // The only slot is still taken.
+    let third = node.submit(chain(1)).await;
+    let refused = node.runtime.submit(request(chain(1)), false).await;
+    assert!(matches!(refused, Err(SubmitError::TooMany { .. })));
+    node.world.open.add_permits(1);
+    for id in [first, waiting[1], third] {
+        assert_eq!(node.ended(id).await.status(), RunStatus::Completed);
+    }
+}
+
+#[tokio::test]
 async fn a_key_creates_one_run_however_often_and_at_once_it_is_sent() {
     let node = Node::start().await;
     let keyed = || Request {

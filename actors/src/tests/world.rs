@@ -70,6 +70,19 @@ impl World {
         calls.iter().filter(|(name, _)| name == step).count()
     }
 
+    /// The steps that were called, in order.
+    pub(super) fn called(&self) -> Vec<String> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Waits until no call of `block` is under way.
+    pub(super) async fn wait_quiet(&self) {
+        while self.inflight.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Lets the time of day go on; alarms that are set do not ring by that.
     pub(super) fn pass(&self, time: Duration) {
         let micros = i64::try_from(time.as_micros()).unwrap();

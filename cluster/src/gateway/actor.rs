@@ -20,6 +20,8 @@ use crate::ownership::words::Elapsed;
 
 /// Requests of others that a node works on at the same time.
 const UNDER_WAY: usize = 1_024;
+/// The same of requests whose answer may be held back on purpose.
+const WAITING: usize = 16_384;
 /// When to try again if there are more.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -49,6 +51,7 @@ pub(crate) struct GatewayActor;
 pub(crate) struct GatewayState {
     dispatch: Arc<dyn Dispatch>,
     permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     incoming: Transfers,
     outgoing: Arc<Mutex<Transfers>>,
     tasks: JoinSet<()>,
@@ -68,6 +71,7 @@ impl Actor for GatewayActor {
         Ok(GatewayState {
             dispatch,
             permits: Arc::new(Semaphore::new(UNDER_WAY)),
+            waiting: Arc::new(Semaphore::new(WAITING)),
             incoming: Transfers::default(),
             outgoing: Arc::default(),
             tasks: JoinSet::new(),
@@ -129,7 +133,11 @@ impl GatewayState {
             Ok(request) => request,
             Err(error) => return answer.reply(&Reply::NotUnderstood(error.to_string())),
         };
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+        let permits = match request.waits() {
+            true => &self.waiting,
+            false => &self.permits,
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
             let retry_after = RETRY_AFTER;
             return answer.reply(&Reply::Busy { retry_after });
         };

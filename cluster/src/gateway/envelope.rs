@@ -15,6 +15,10 @@ use crate::ownership::words::Owner;
 
 /// The only version so far.
 const VERSION: u8 = 1;
+/// Set in the kind of a request whose answer may be held back on purpose, for as long as its deadline
+/// allows: such requests have bounds of their own, so that they never keep out one that is answered at
+/// once.
+pub const WAITS: u16 = 1 << 15;
 /// Longest text of an error, in bytes.
 const TEXT_BYTES: usize = 4_096;
 
@@ -32,7 +36,7 @@ pub struct Trace {
 /// A request to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What is asked for; the node gives the numbers their meaning.
+    /// What is asked for; the node gives the numbers their meaning, except for [`WAITS`].
     pub kind: u16,
     /// The run it is about, if it is about one.
     pub run: Option<RunId>,
@@ -88,6 +92,11 @@ pub enum Malformed {
 }
 
 impl Request {
+    /// Whether the answer may be held back on purpose.
+    pub(crate) fn waits(&self) -> bool {
+        self.kind & WAITS != 0
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         bytes.extend(self.kind.to_be_bytes());

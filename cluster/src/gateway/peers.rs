@@ -16,6 +16,8 @@ use super::envelope::{Malformed, Reply, Request};
 
 /// Calls to one peer at the same time.
 const IN_FLIGHT: usize = 256;
+/// The same of calls whose answer may be held back on purpose.
+const WAITING: usize = 4_096;
 /// How much longer than the deadline an answer is waited for, so that the peer's own "expired"
 /// arrives.
 const GRACE: Duration = Duration::from_millis(200);
@@ -62,6 +64,7 @@ pub(super) struct Link {
     pub(super) boot: String,
     pub(super) gateway: ActorRef<GatewayMsg>,
     permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Link {
@@ -70,6 +73,14 @@ impl Link {
             boot,
             gateway,
             permits: Arc::new(Semaphore::new(IN_FLIGHT)),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+        }
+    }
+
+    fn permits(&self, request: &Request) -> &Arc<Semaphore> {
+        match request.waits() {
+            true => &self.waiting,
+            false => &self.permits,
         }
     }
 }
@@ -96,6 +107,11 @@ impl Peers {
         self.read().keys().cloned().collect()
     }
 
+    /// Whether a node can be called now.
+    pub fn reaches(&self, node: &NodeName) -> bool {
+        self.read().contains_key(node)
+    }
+
     /// Changes whenever a node can or cannot be called any more.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -114,7 +130,8 @@ impl Peers {
         let link = link.ok_or_else(|| CallError::NotConnected(node.clone()))?;
         let until = Instant::now() + request.deadline;
         let busy = || CallError::Busy(node.clone());
-        let permit = tokio::time::timeout_at(until, link.permits.clone().acquire_owned());
+        let permits = link.permits(request).clone();
+        let permit = tokio::time::timeout_at(until, permits.acquire_owned());
         let _permit = permit.await.map_err(|_| busy())?.map_err(|_| busy())?;
         let call = Call {
             node,

@@ -4,15 +4,14 @@ use std::convert::Infallible;
 
 use axum::body::Body;
 use bytes::Bytes;
-use crane_actors::follow::{Heard, Tail};
 use crane_core::{RunId, limits};
 use metrics::{Gauge, gauge};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::frames;
 use crate::api::Api;
 use crate::api::measure::SUBSCRIBERS;
 use crate::life::{Life, Phase};
+use crate::route::{Heard, Tail};
 
 /// What a stream says from time to time, so that nobody in between takes it for dead.
 const COMMENT: &[u8] = b": still here\n\n";
@@ -78,18 +77,13 @@ impl Stream {
             _ = self.comments.tick() => return Some((Bytes::from_static(COMMENT), true)),
         };
         match heard {
-            Ok(Heard::Events(piece)) => match frames::frames(self.run, &piece) {
-                Ok(bytes) => Some((bytes, true)),
-                Err(error) => {
-                    tracing::error!(run_id = %self.run, %error, "an event cannot be shown");
-                    None
-                }
-            },
+            Ok(Heard::Frames(bytes)) => Some((bytes, true)),
             Ok(Heard::Lagged) => Some((Bytes::from_static(LAGGED), false)),
             Ok(Heard::Ended) => None,
             // The reader asks again, and then hears of it by the status of the answer.
             Err(error) => {
-                tracing::warn!(run_id = %self.run, %error, "a stream of events was cut short");
+                let (detail, cause) = (error.detail, error.cause);
+                tracing::warn!(run_id = %self.run, detail, cause, "a stream of events was cut short");
                 None
             }
         }

@@ -7,7 +7,6 @@ use axum::response::Response;
 
 use crate::api::answer::{self, Named};
 use crate::api::{Api, ApiError, models};
-use crate::life::Phase;
 
 /// Cancels a run. Repeating it is harmless until the run has ended.
 #[utoipa::path(
@@ -19,8 +18,8 @@ use crate::life::Phase;
     ),
 )]
 pub(super) async fn cancel(State(api): State<Api>, Named(id): Named) -> Result<Response, ApiError> {
-    let run = api.node.runtime().cancel(id).await?;
-    answer::run(&api, StatusCode::ACCEPTED, &run)
+    let run = api.node.router().cancel(id).await?;
+    answer::run(&api, StatusCode::ACCEPTED, run)
 }
 
 /// Lets a failed or cancelled run go on, keeping what is done.
@@ -33,9 +32,9 @@ pub(super) async fn cancel(State(api): State<Api>, Named(id): Named) -> Result<R
     ),
 )]
 pub(super) async fn retry(State(api): State<Api>, Named(id): Named) -> Result<Response, ApiError> {
-    if api.life.phase() >= Phase::Draining {
+    if !api.node.router().admits(api.life.phase()) {
         return Err(ApiError::stopping());
     }
-    let run = api.node.runtime().retry(id).await?;
-    answer::run(&api, StatusCode::ACCEPTED, &run)
+    let run = api.node.router().retry(id).await?;
+    answer::run(&api, StatusCode::ACCEPTED, run)
 }

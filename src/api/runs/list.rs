@@ -6,13 +6,15 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use bytes::Bytes;
-use crane_core::{RunId, RunStatus, limits};
+use crane_core::{NodeName, RunId, RunStatus, limits};
 use crane_store::{Filter, Page};
 
 use crate::api::{Api, ApiError, answer, models, query};
 
 /// Runs of a page when nothing else is asked for.
 const LIMIT: usize = 10;
+/// The header that names the members whose runs a list does without.
+const UNREACHABLE: &str = "x-crane-unreachable";
 
 /// Lists runs, newest first.
 #[utoipa::path(
@@ -27,15 +29,18 @@ const LIMIT: usize = 10;
             description = "Only runs with this label, written k=v, and with all of them"),
     ),
     responses((status = OK, body = Vec<models::Run>, description = "The runs of the page",
-        headers(("x-total-count" = u64, description = "Runs on all pages")))),
+        headers(
+            ("x-total-count" = u64, description = "Runs on all pages"),
+            ("x-crane-unreachable" = Option<String>, description = "Members of a cluster without a common store whose runs are missing here"),
+        ))),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let (filter, page) = read(query.as_deref().unwrap_or_default())?;
-    let listing = api.node.runtime().list(filter, page).await?;
-    let ids: VecDeque<RunId> = listing.runs.into_iter().map(|(id, _)| id).collect();
+    let listing = api.node.router().list(filter, page).await?;
+    let ids = VecDeque::from(listing.runs);
     let runs = futures_util::stream::unfold((api, ids), async |(api, mut ids)| {
         loop {
             match text(&api, ids.pop_front()?).await {
@@ -49,14 +54,18 @@ pub(super) async fn list(
     let mut response = answer::array(runs).await?;
     let total = HeaderValue::from(listing.total);
     response.headers_mut().insert("x-total-count", total);
+    if !listing.missing.is_empty() {
+        let missing: Vec<&str> = listing.missing.iter().map(NodeName::as_str).collect();
+        if let Ok(missing) = HeaderValue::from_str(&missing.join(",")) {
+            response.headers_mut().insert(UNREACHABLE, missing);
+        }
+    }
     Ok(response)
 }
 
 async fn text(api: &Api, id: RunId) -> Result<Option<Bytes>, ApiError> {
-    match api.node.runtime().load(id).await? {
-        Some(run) => Ok(Some(answer::run_bytes(api, &run)?.into())),
-        None => Ok(None),
-    }
+    let run = api.node.router().load(id).await?;
+    run.map(|run| answer::run_bytes(api, run)).transpose()
 }
 
 fn read(query: &str) -> Result<(Filter, Page), ApiError> {

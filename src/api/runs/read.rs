@@ -14,8 +14,8 @@ use crate::api::{Api, ApiError, models};
     responses((status = OK, body = models::Run, description = "The run")),
 )]
 pub(super) async fn get(State(api): State<Api>, Named(id): Named) -> Result<Response, ApiError> {
-    match api.node.runtime().load(id).await? {
-        Some(run) => answer::run(&api, StatusCode::OK, &run),
+    match api.node.router().load(id).await? {
+        Some(run) => answer::run(&api, StatusCode::OK, run),
         None => Err(ApiError::run_not_found(id)),
     }
 }

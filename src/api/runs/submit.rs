@@ -1,23 +1,20 @@
 //! `POST /runs`: the way in.
 //!
 //! ```text
-//!   body ──> document ──> run message ──> Runtime::submit (durable) ──> 201, or 200 for a known key
+//!   body ──> document ──> run message ──> Router::submit (durable) ──> 201, or 200 for a known key
 //!                                                 └── ?wait: the run's end, the time, or the drain
 //! ```
-//!
-//! With `wait`, the runtime hands over the ended run itself: nothing is read from the store.
 
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use crane_actors::submit::{self, Submitted};
-use crane_core::{Run, limits, plan};
+use crane_actors::submit;
+use crane_core::{limits, plan};
 
 use super::message;
 use crate::api::{Api, ApiError, BASE, answer, body, models, query, trace};
-use crate::life::Phase;
 use crate::plan_file::Grammar;
 
 /// Shortest `?wait=`.
@@ -54,7 +51,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 )]
 pub(super) async fn submit(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    if api.life.phase() >= Phase::Draining {
+    let router = api.node.router();
+    if !router.admits(api.life.phase()) {
         return Err(ApiError::stopping());
     }
     let wait = wait(parts.uri.query())?;
@@ -62,9 +60,8 @@ pub(super) async fn submit(State(api): State<Api>, request: Request) -> Result<R
     let limit = api.limits.request_bytes;
     let grammars = [Grammar::Json, Grammar::Yaml];
     let (grammar, document) = body::read(&parts.headers, body, &grammars, limit).await?;
-    let runtime = api.node.runtime();
     let mut request = match grammar {
-        Grammar::Json => message::read(document, runtime).await?,
+        Grammar::Json => message::read(document, api.node.runtime()).await?,
         Grammar::Yaml => submit::Request {
             plan: Some(document),
             ..submit::Request::default()
@@ -72,49 +69,18 @@ pub(super) async fn submit(State(api): State<Api>, request: Request) -> Result<R
     };
     request.key = key;
     request.trace_id = trace::trace_id(&parts.headers);
-    let submitted = runtime.submit(request, wait.is_some()).await?;
-    let status = if submitted.created {
+    let accepted = router.submit(request, wait, &api.life).await?;
+    let status = if accepted.created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    let run = match wait {
-        Some(wait) => until_ended(&api, submitted, wait).await?,
-        None => submitted.run,
-    };
-    let mut response = answer::run(&api, status, &run)?;
-    if let Ok(place) =
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("{BASE}/runs/{}", run.id)))
-    {
+    let place = format!("{BASE}/runs/{}", accepted.id);
+    let mut response = answer::run(&api, status, accepted.run)?;
+    if let Ok(place) = HeaderValue::from_maybe_shared(bytes::Bytes::from(place)) {
         response.headers_mut().insert(header::LOCATION, place);
     }
     Ok(response)
-}
-
-/// The run when it ends; when the time is over or the node goes down, the run as it is then.
-async fn until_ended(api: &Api, submitted: Submitted, wait: Duration) -> Result<Run, ApiError> {
-    let Submitted { run, end, .. } = submitted;
-    if run.status().is_ended() {
-        return Ok(run);
-    }
-    let runtime = api.node.runtime();
-    let id = run.id;
-    let ended = async {
-        if let Some(end) = end
-            && let Ok(run) = end.await
-        {
-            return Ok(Some(run));
-        }
-        // Its actor sleeps or starts over, or another request has submitted it.
-        Box::pin(runtime.ended(id)).await
-    };
-    let waited = tokio::select! {
-        biased;
-        ended = ended => ended?,
-        () = tokio::time::sleep(wait) => runtime.load(id).await?,
-        () = api.life.reached(Phase::Draining) => runtime.load(id).await?,
-    };
-    Ok(waited.unwrap_or(run))
 }
 
 fn wait(query: Option<&str>) -> Result<Option<Duration>, ApiError> {

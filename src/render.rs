@@ -1,17 +1,25 @@
-//! Events as bytes: a frame each of an event stream, or elements of an array.
+//! Runs and events as the bytes that users get: made once, straight from the domain. The API answers
+//! with them, and nodes answer each other with them, so that every node gives the same.
 
 use bytes::Bytes;
 use crane_actors::follow::Piece;
-use crane_core::run::view::event_view_with;
-use crane_core::{Record, RunId};
-
-use crate::api::ApiError;
+use crane_core::run::view::{event_view_with, run_view};
+use crane_core::{Record, Run, RunId};
 
 /// Bytes that an event takes beside its payload, about.
 const EVENT: usize = 256;
 
-/// The frames of a piece. They are made once, for all who are handed the same piece.
-pub(super) fn frames(run: RunId, piece: &Piece) -> Result<Bytes, serde_json::Error> {
+/// A run as JSON text; `node` is the name of the node that owns it.
+pub(crate) fn run(run: &Run, node: &str) -> Result<Vec<u8>, serde_json::Error> {
+    // Most of a run is payload, which is counted.
+    let mut bytes = Vec::with_capacity(512 + run.bytes() + 256 * run.steps.len());
+    serde_json::to_writer(&mut bytes, &run_view(run, node))?;
+    Ok(bytes)
+}
+
+/// The events of a piece, a frame each of an event stream. They are made once, for all who are handed
+/// the same piece.
+pub(crate) fn frames(run: RunId, piece: &Piece) -> Result<Bytes, serde_json::Error> {
     let mut failure = None;
     let bytes = piece.batch.rendered(|records| {
         write(run, piece, records).unwrap_or_else(|error| {
@@ -51,8 +59,8 @@ fn one_line(json: &mut [u8]) {
     }
 }
 
-/// The events of a piece, separated by commas.
-pub(super) fn elements(run: RunId, piece: &Piece) -> Result<Bytes, ApiError> {
+/// The events of a piece as elements of an array, separated by commas.
+pub(crate) fn elements(run: RunId, piece: &Piece) -> Result<Bytes, serde_json::Error> {
     let records = piece.batch.records();
     let mut out = Vec::with_capacity(EVENT * records.len());
     let mut rounds = piece.rounds;
@@ -62,7 +70,7 @@ pub(super) fn elements(run: RunId, piece: &Piece) -> Result<Bytes, ApiError> {
         }
         let round = rounds.of(record);
         let view = event_view_with(run, piece.plan.as_deref(), record, round);
-        serde_json::to_writer(&mut out, &view).map_err(ApiError::internal)?;
+        serde_json::to_writer(&mut out, &view)?;
     }
     Ok(out.into())
 }
