@@ -15,6 +15,7 @@ fix:
 # What this machine gives, durable, in process; about fifteen minutes (figures: docs/performance.md).
 bench:
 	cargo run --release -- bench --shape chain:10,diamond,fanout:100 --concurrency 256 --runs 20000
+	python3 benches/service.py
 	cargo bench --bench scale
 	cargo bench --bench micro
 

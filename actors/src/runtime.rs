@@ -27,7 +27,7 @@ use crate::metrics::ActorKind;
 use crate::probe::Prober;
 use crate::registry::Registry;
 use crate::run::{Queued, Reply};
-use crate::shard::ShardMsg;
+use crate::shard::{Inherited, ShardMsg};
 use crate::supervisor::{NodeArgs, NodeMsg, NodeSupervisor, Shards, unfinished_by_shard};
 use crate::{breaker_rows, call};
 
@@ -78,7 +78,7 @@ impl Runtime {
         let args = NodeArgs {
             kernel: kernel.clone(),
             shards: shards.clone(),
-            unfinished,
+            unfinished: Inherited::divide(unfinished, &kernel.slots),
             fatal: fatal_sender,
             started,
         };

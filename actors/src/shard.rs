@@ -19,6 +19,7 @@
 mod activation;
 mod admission;
 mod closing;
+mod inherited;
 mod ownership;
 mod queue;
 mod supervision;
@@ -40,6 +41,7 @@ use crate::run::{Queued, RunMsg};
 use crate::submit::Submit;
 use crate::tenure::{Tenure, UnderWay};
 use closing::Closing;
+pub(crate) use inherited::Inherited;
 use queue::{Place, Queue};
 use timers::Timers;
 
@@ -103,9 +105,8 @@ pub(crate) struct ShardArgs {
     pub(crate) kernel: Arc<Kernel>,
     /// Which of the node's shards it is.
     pub(crate) index: usize,
-    /// Unfinished runs to take up, oldest first, when they were read already; else the shard reads
-    /// them by itself.
-    pub(crate) unfinished: Option<Vec<Unfinished>>,
+    /// What it takes up, when that was read already; else the shard reads it by itself.
+    pub(crate) inherited: Option<Inherited>,
 }
 
 /// How a shard stands to one run's actor.
@@ -162,6 +163,8 @@ pub(crate) struct ShardState {
     asked_for_slot: bool,
     budgets: HashMap<RunId, RestartIntensity>,
     closings: Vec<Closing>,
+    /// Slots that were set aside for what it takes up at the start.
+    granted: Option<OwnedSemaphorePermit>,
 }
 
 impl Actor for RunShard {
@@ -187,12 +190,14 @@ impl Actor for RunShard {
             asked_for_slot: false,
             budgets: HashMap::new(),
             closings: Vec::new(),
+            granted: None,
         };
-        if let Some(unfinished) = args.unfinished {
+        if let Some(inherited) = args.inherited {
             state.hold_all();
-            for run in unfinished {
-                state.take_up(run);
+            for run in inherited.runs {
+                state.take_up(&run);
             }
+            state.granted = inherited.slots;
         }
         Ok(state)
     }
@@ -202,6 +207,7 @@ impl Actor for RunShard {
         _myself: ActorRef<Mail<ShardMsg>>,
         state: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
+        state.use_granted_slots();
         state.fill_slots();
         state.timers.arm(&state.me, &state.kernel.clock);
         state.show_load();

@@ -25,7 +25,7 @@ use crate::journal::JournalActor;
 use crate::kernel::{Kernel, Living};
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::{ActorKind, Failure, FailureKind};
-use crate::shard::{RunShard, ShardArgs, ShardMsg};
+use crate::shard::{Inherited, RunShard, ShardArgs, ShardMsg};
 use crate::tool_supervisor::ToolSupervisor;
 
 /// See the module.
@@ -89,8 +89,8 @@ pub(crate) enum NodeMsg {
 pub(crate) struct NodeArgs {
     pub(crate) kernel: Arc<Kernel>,
     pub(crate) shards: Arc<Shards>,
-    /// The unfinished runs to take up, by shard.
-    pub(crate) unfinished: Vec<Vec<Unfinished>>,
+    /// The unfinished runs to take up, and the slots for them, by shard.
+    pub(crate) unfinished: Vec<Inherited>,
     /// Told when the node cannot go on.
     pub(crate) fatal: watch::Sender<Option<Arc<str>>>,
     pub(crate) started: oneshot::Sender<()>,
@@ -133,7 +133,7 @@ pub(crate) struct NodeState {
     fatal: watch::Sender<Option<Arc<str>>>,
     children: HashMap<ActorId, Child>,
     budgets: HashMap<Child, RestartIntensity>,
-    start: Option<(Vec<Vec<Unfinished>>, oneshot::Sender<()>)>,
+    start: Option<(Vec<Inherited>, oneshot::Sender<()>)>,
 }
 
 impl Actor for NodeSupervisor {
@@ -171,8 +171,8 @@ impl Actor for NodeSupervisor {
             JournalActor::spawn_linked(None, JournalActor, kernel, myself.get_cell()).await?;
         state.children.insert(journal.get_id(), Child::Journal);
         state.start_tools(&myself).await?;
-        for (index, unfinished) in unfinished.into_iter().enumerate() {
-            state.start_shard(&myself, index, Some(unfinished)).await?;
+        for (index, inherited) in unfinished.into_iter().enumerate() {
+            state.start_shard(&myself, index, Some(inherited)).await?;
         }
         // The starter waits for this and for nothing else.
         let _ = started.send(());
@@ -241,13 +241,13 @@ impl NodeState {
         &mut self,
         myself: &ActorRef<Mail<NodeMsg>>,
         index: usize,
-        unfinished: Option<Vec<Unfinished>>,
+        inherited: Option<Inherited>,
     ) -> Result<(), ActorProcessingErr> {
-        let again = unfinished.is_none();
+        let again = inherited.is_none();
         let args = ShardArgs {
             kernel: self.kernel.clone(),
             index,
-            unfinished,
+            inherited,
         };
         let (actor, _) = RunShard::spawn_linked(None, RunShard, args, myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Shard(index));

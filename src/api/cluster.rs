@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use crane_cluster::ownership::words::Phase as Standing;
-use crane_core::ShardId;
 use crane_core::ids::SHARD_COUNT;
+use crane_core::{NodeName, ShardId};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
+use super::error::shorten;
+use super::{Api, ApiError, ErrorType};
 use crate::cluster::{MemberStatus, Mode, ShardStatus, Status};
 use crate::life::Phase;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(cluster))
+    OpenApiRouter::new()
+        .routes(routes!(cluster))
+        .routes(routes!(remove))
 }
 
 /// What it means for a run, by mode.
@@ -111,6 +115,44 @@ async fn cluster(State(api): State<Api>) -> Json<Cluster> {
         Some(cluster) => Cluster::from(cluster.status()),
         None => alone(&api),
     })
+}
+
+/// A member that is remembered no more.
+#[derive(Debug, Serialize, ToSchema)]
+struct Removed {
+    node: String,
+}
+
+/// Forgets a node that will never come back, where nodes keep their own runs: what it holds is lost,
+/// and submissions with a key need not ask it any more. All nodes that are alive forget it.
+#[utoipa::path(
+    delete, path = "/cluster/members/{name}", tag = "operating", operation_id = "remove_member",
+    params(("name" = String, Path, description = "The node")),
+    responses(
+        (status = OK, description = "It is forgotten", body = Removed),
+        (status = NOT_FOUND, description = "No such node was ever seen", body = ApiError),
+        (status = CONFLICT, description = "It is alive, or nodes of this cluster are not remembered", body = ApiError),
+    ),
+)]
+async fn remove(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Removed>, ApiError> {
+    if !api
+        .node
+        .router()
+        .remove_member(NodeName::new(name.clone()))
+        .await?
+    {
+        let shown = shorten(&name);
+        let error = ApiError::new(
+            ErrorType::NotFound,
+            format!("a node {shown} was never seen in this cluster"),
+        );
+        return Err(error.with(json!({ "node": shown })));
+    }
+    tracing::warn!(node = name, "a member was removed for good");
+    Ok(Json(Removed { node: name }))
 }
 
 fn alone(api: &Api) -> Cluster {

@@ -19,6 +19,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a client, in bytes.
 const REQUEST_ID_BYTES: usize = 128;
 
+/// Marks an answer whose status is what was asked for, such as that the node is not ready: it is
+/// not a failed request, however often a probe asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meant;
+
 /// Names the request, contains panics of its handler, and logs what failed.
 pub(super) async fn guard(request: Request, next: Next) -> Response {
     let id = request
@@ -35,7 +40,8 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
         Err(_) => ApiError::internal("the handler panicked").into_response(),
     };
     let status = response.status();
-    if status >= StatusCode::INTERNAL_SERVER_ERROR {
+    let meant = response.extensions().get::<Meant>().is_some();
+    if status >= StatusCode::INTERNAL_SERVER_ERROR && !meant {
         tracing::warn!(
             request_id = id.to_str().unwrap_or_default(),
             %method,

@@ -15,10 +15,10 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use crane_actors::probe::{Answer, Probed};
 use crane_core::breaker;
 use serde::Serialize;
@@ -27,8 +27,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use super::guard::Meant;
 use crate::cluster::Cluster;
 use crate::life::Phase;
+use crate::tool_view::milliseconds;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -135,7 +137,7 @@ impl Check {
 
     fn probed(answer: Answer) -> Self {
         Self {
-            duration_ms: Some(answer.took.as_secs_f64() * 1e3),
+            duration_ms: Some(milliseconds(answer.took)),
             ..Self::unless(answer.trouble, Condition::Unhealthy)
         }
     }
@@ -271,5 +273,6 @@ fn answer(fine: bool, body: impl Serialize) -> Response {
         return Json(body).into_response();
     }
     let again = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-    (StatusCode::SERVICE_UNAVAILABLE, again, Json(body)).into_response()
+    let body = (Extension(Meant), again, Json(body));
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }

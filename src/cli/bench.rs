@@ -81,7 +81,8 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// See the module.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let server = arguments.server.clone().find(arguments.data.is_some())?;
+    let typed = arguments.data.is_some() || arguments.config.is_typed();
+    let server = arguments.server.clone().find(typed)?;
     match server {
         // A load that is one thread leaves the other cores to what it measures.
         Some(remote) => block_on_one_thread(async {

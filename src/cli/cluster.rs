@@ -22,6 +22,8 @@ pub(super) enum Command {
 pub(super) enum NodeCommand {
     /// Make a node go down: running steps may end, other nodes take over
     Drain(Drain),
+    /// Forget a node that will never come back, where nodes keep their own runs
+    Remove(Remove),
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +48,22 @@ pub(super) struct Drain {
     /// The node [default: the one that is asked]
     #[arg(value_name = "NAME")]
     name: Option<String>,
+
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Where nodes have no database in common, the runs of a node are in its own data \
+    directory, and a submission with an Idempotency-Key waits for every node that was ever seen, \
+    since that may hold the key. This says that a node and its runs are gone for good. All other \
+    nodes must be up, or it is to be repeated when they are."
+)]
+pub(super) struct Remove {
+    /// The node
+    #[arg(value_name = "NAME")]
+    name: String,
 
     #[command(flatten)]
     server: ServerOptions,
@@ -108,21 +126,44 @@ pub(super) async fn run(command: Command) -> Result<u8, Failure> {
 
 /// See the module.
 pub(super) async fn run_node(command: NodeCommand) -> Result<u8, Failure> {
-    let NodeCommand::Drain(Drain { name, server }) = command;
+    match command {
+        NodeCommand::Drain(drain) => run_drain(drain).await,
+        NodeCommand::Remove(remove) => run_remove(remove).await,
+    }
+}
+
+async fn run_drain(Drain { name, server }: Drain) -> Result<u8, Failure> {
     let server = find(server)?;
     let drained = attend(async { Ok(server.client.drain(name.as_deref()).await) }).await?;
     match (drained, &name) {
         (Ok(()), Some(name)) => output::print(&format!("node {name} goes down"))?,
         (Ok(()), None) => output::print("the node goes down")?,
         (Err(error), Some(name)) if error.refused(StatusCode::NOT_FOUND).is_some() => {
-            return Err(Failure::failed(format!(
-                "there is no node {name}; `crane cluster status{}` lists them",
-                server.option
-            )));
+            return Err(unknown(name, &server));
         }
         (Err(error), _) => return Err(error.into()),
     }
     Ok(0)
+}
+
+async fn run_remove(Remove { name, server }: Remove) -> Result<u8, Failure> {
+    let server = find(server)?;
+    let removed = attend(async { Ok(server.client.remove_member(&name).await) }).await?;
+    match removed {
+        Ok(()) => output::print(&format!("node {name} is forgotten"))?,
+        Err(error) if error.refused(StatusCode::NOT_FOUND).is_some() => {
+            return Err(unknown(&name, &server));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(0)
+}
+
+fn unknown(name: &str, server: &Remote) -> Failure {
+    Failure::failed(format!(
+        "there is no node {name}; `crane cluster status{}` lists them",
+        server.option
+    ))
 }
 
 fn find(server: ServerOptions) -> Result<Remote, Failure> {

@@ -11,11 +11,20 @@ use crate::config::{Config, Loaded, Origin, Purpose, Sources};
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ConfigFile {
     /// Configuration file [default: ./crane.toml if it is there]
-    #[arg(long = "config", value_name = "FILE", env = "CRANE_CONFIG")]
+    #[arg(long = "config", value_name = "FILE", env = CONFIG_VARIABLE)]
     file: Option<PathBuf>,
 }
 
+/// The variable that is as good as `--config`.
+const CONFIG_VARIABLE: &str = "CRANE_CONFIG";
+
 impl ConfigFile {
+    /// Whether it was named on the command line.
+    pub(super) fn is_typed(&self) -> bool {
+        let variable = std::env::var_os(CONFIG_VARIABLE);
+        self.file.is_some() && self.file != variable.map(PathBuf::from)
+    }
+
     /// The configuration for work on data that nobody else reaches.
     pub(super) fn load(&self) -> Result<Config, Failure> {
         let sources = Sources {
@@ -44,9 +53,9 @@ impl Data {
         Self { directory, config }
     }
 
-    /// Whether a directory was named.
+    /// Whether a directory, or the configuration that names one, was typed.
     pub(super) fn is_given(&self) -> bool {
-        self.directory.is_some()
+        self.directory.is_some() || self.config.is_typed()
     }
 
     /// The configuration that holds there, with the directory as its `node.data`.

@@ -1,7 +1,7 @@
 //! Where a command's runs are: in a data directory of this machine, or at a server.
 //!
 //! ```text
-//!   --server ──> server        --data ──> data directory
+//!   --server ──> server        --data, --config ──> data directory
 //!        otherwise: CRANE_SERVER ──> server, else ./crane-data
 //! ```
 //!
@@ -99,11 +99,11 @@ impl Place {
 }
 
 impl ServerOptions {
-    /// The server, if there is one; `data_is_given` tells whether a data directory was named.
+    /// The server, if there is one; `data_is_given` tells whether a data directory was typed.
     pub(super) fn find(self, data_is_given: bool) -> Result<Option<Remote>, Failure> {
         if self.server.is_some() && data_is_given {
             return Err(Failure::usage(
-                "--server and --data exclude each other; the runs are in one place",
+                "--server excludes --data and --config; the runs are in one place",
             ));
         }
         let (server, was_typed) = match &self.server {

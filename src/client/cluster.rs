@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::Client;
 use super::call::Call;
 use super::error::Error;
-use super::query::Query;
+use super::query::{Query, escaped};
 
 impl Client {
     /// The cluster as the server sees it.
@@ -27,6 +27,16 @@ impl Client {
             query.add("node", node);
         }
         self.call(&Call::post(query.finish()).repeatable()).await?;
+        Ok(())
+    }
+
+    /// Has all nodes forget one that will never come back.
+    ///
+    /// # Errors
+    /// As the call; a node that was never seen is a refusal with 404, one that is alive with 409.
+    pub async fn remove_member(&self, node: &str) -> Result<(), Error> {
+        let path = format!("/cluster/members/{}", escaped(node));
+        self.call(&Call::delete(path).repeatable()).await?;
         Ok(())
     }
 }

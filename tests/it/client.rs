@@ -13,16 +13,12 @@ mod security;
 mod tools;
 mod verbs;
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
-
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::program::Home;
+use crate::program::process::Process;
 
-/// A node that serves, ended when it is dropped.
+/// A node that serves.
 struct Node {
-    child: Child,
+    process: Process,
     url: String,
 }
 
@@ -34,44 +30,22 @@ impl Node {
 
     fn spawn(home: &Home, options: &[&str]) -> Self {
         let line = ["serve", "--data", "served"].iter().chain(options);
-        let mut child = home
-            .command(line.copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        let url = loop {
-            let read = stdout.read_line(&mut said).unwrap();
-            assert!(read > 0, "the node ended before it served: {said}");
-            let word = said.split_whitespace().find(|word| word.contains("://"));
-            if let Some(url) = word {
-                break url.to_owned();
-            }
-        };
-        // What it says later must not fill the pipe.
-        std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-        Self { child, url }
+        let process = Process::spawn(home, home.command(line.copied()));
+        let greeting = process.greeting.join(" ");
+        let mut words = greeting.split_whitespace();
+        let url = words.find(|word| word.contains("://")).unwrap().to_owned();
+        Self { process, url }
     }
 
     /// What `--listen` was, with the port that was found.
-    fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+    fn address(&self) -> String {
+        self.process.address.to_string()
     }
 
     /// Kills it and starts it again at the same address.
     fn restart(self, home: &Home) -> Self {
-        let address = self.address().to_owned();
+        let address = self.address();
         drop(self);
         Self::spawn(home, &["--listen", &address])
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        let _ = kill_process(pid, Signal::KILL);
-        let _ = self.child.wait();
     }
 }

@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod client;
+mod cluster;
 mod crash;
 mod examples;
 mod http;

@@ -2,9 +2,11 @@
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a helper of a test may panic like the test"
+    clippy::disallowed_methods,
+    reason = "a helper of a test may panic like the test, and its time is real"
 )]
 
+pub(crate) mod process;
 pub(crate) mod serving;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,7 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A process that has not ended by then hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A directory for one test, and the program working in it.
 pub(crate) struct Home {

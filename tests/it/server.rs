@@ -14,27 +14,18 @@ mod slow;
 mod systemd;
 mod tls;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use crate::program::process::{Process, eventually};
+use crate::program::{Home, PATIENCE};
 
-use crate::program::Home;
-
-/// What has not happened by then never will.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A node that serves; it is killed when the test is done with it.
+/// A node that serves.
 struct Serving {
-    child: Child,
+    process: Process,
     address: SocketAddr,
-    /// The lines that it greets with.
-    greeting: Vec<String>,
-    log: PathBuf,
 }
 
 /// An answer as it came over the wire.
@@ -45,42 +36,27 @@ struct Answer {
     body: String,
 }
 
+impl std::ops::Deref for Serving {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
 impl Serving {
     /// Starts `crane serve` on a free port.
     fn start(home: &Home, options: &str) -> Self {
-        let line = format!("serve --listen 127.0.0.1:0 {options}");
-        Self::spawn(home, home.command(line.split_whitespace()))
+        Self::of(Process::serve(home, options))
     }
 
-    fn spawn(home: &Home, mut command: Command) -> Self {
-        let log = home.path("log");
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let greeting: Vec<String> = lines.by_ref().take(5).map(Result::unwrap).collect();
-        let said = || std::fs::read_to_string(&log).unwrap();
-        let first = greeting.first().unwrap_or_else(|| panic!("{}", said()));
-        let (_, address) = first.split_once("://").unwrap();
-        let address = address.parse().unwrap();
-        Self {
-            child,
-            address,
-            greeting,
-            log,
-        }
+    fn spawn(home: &Home, command: Command) -> Self {
+        Self::of(Process::spawn(home, command))
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-
-    /// What it wrote to standard error.
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+    fn of(process: Process) -> Self {
+        let address = process.address;
+        Self { process, address }
     }
 
     fn wait_for(&self, text: &str) {
@@ -89,12 +65,7 @@ impl Serving {
 
     /// Waits for its end; gives the exit code.
     fn end(&mut self) -> Option<i32> {
-        let mut status = None;
-        eventually("the end of the process", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().code()
+        self.process.end().code()
     }
 
     fn connect(&self) -> TcpStream {
@@ -130,14 +101,6 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Answer {
     /// Reads until the server closes.
     fn read(mut stream: impl Read) -> Self {
@@ -151,16 +114,6 @@ impl Answer {
             head: head.to_lowercase(),
             body: body.to_owned(),
         }
-    }
-}
-
-/// Looks again and again until it is so.
-#[track_caller]
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "still waiting for: {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crane_core::run::Input;
-use crane_core::{Epoch, Run, RunId, RunStatus};
+use crane_core::{Epoch, Run, RunId};
 use crane_store::{Append, Error, Unfinished};
 use ractor::ActorProcessingErr;
 
+use super::inherited::{is_under_way, sleeps};
 use super::queue::{Place, Rank};
 use super::{Hold, ShardMsg, ShardState, Slot};
 use crate::lease::is_loss;
@@ -117,17 +118,22 @@ impl ShardState {
 
     /// An unfinished run of the store: one that only waits gets its timer, others a place in the
     /// queue; nothing is spawned or even read here. What is known of the run already is newer.
-    pub(super) fn take_up(&mut self, Unfinished { run, summary }: Unfinished) {
+    pub(super) fn take_up(&mut self, unfinished: &Unfinished) {
+        let run = unfinished.run;
         if self.runs.contains_key(&run) || self.timers.contains(run) {
             return;
         }
-        match (summary.status, summary.wake_at) {
-            (RunStatus::Waiting, Some(at)) if !self.pending.contains(run) => {
+        match unfinished.summary.wake_at {
+            Some(at) if sleeps(unfinished) && !self.pending.contains(run) => {
                 self.timers.set(run, at);
             }
             _ => {
+                let rank = match is_under_way(unfinished) {
+                    true => Rank::UnderWay,
+                    false => Rank::Usual,
+                };
                 let place = Place::take(&self.kernel);
-                self.enqueue(run, Rank::Usual, Some(place));
+                self.enqueue(run, rank, Some(place));
             }
         }
     }
@@ -139,6 +145,18 @@ impl ShardState {
             .is_some_and(|tenure| !tenure.is_closing());
         if takes_up && !self.runs.contains_key(&run) {
             self.pending.push(run, rank, place);
+        }
+    }
+
+    /// Gives the slots that were set aside for this shard to the first of its queue.
+    pub(super) fn use_granted_slots(&mut self) {
+        let Some(mut slots) = self.granted.take() else {
+            return;
+        };
+        while !self.pending.is_empty()
+            && let Some(slot) = slots.split(1)
+        {
+            self.give(slot);
         }
     }
 

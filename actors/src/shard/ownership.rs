@@ -134,7 +134,7 @@ impl ShardState {
     pub(super) fn restored(&mut self, runs: Vec<(Epoch, Unfinished)>) {
         for (epoch, unfinished) in runs {
             if self.is_of_now(unfinished.run.shard(), epoch) {
-                self.take_up(unfinished);
+                self.take_up(&unfinished);
             }
         }
         self.fill_slots();

@@ -1,4 +1,4 @@
-//! Durable runs that wait for a slot: hot ones first, then in the order in which they came.
+//! Durable runs that wait for a slot: by rank, then in the order in which they came.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -42,8 +42,10 @@ impl std::fmt::Debug for Place {
 /// Who comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// It was under way on the node that had it before.
+    /// It was under way on the node that has just handed it over.
     Hot,
+    /// It had begun before a crash or a takeover.
+    UnderWay,
     /// Any other.
     Usual,
 }
@@ -91,7 +93,7 @@ impl Queue {
         }
     }
 
-    /// Takes out every run of which `leaves` says so, and gives the hot ones of them.
+    /// Takes out every run of which `leaves` says so, and gives those of them that had begun.
     pub(super) fn remove_all(&mut self, leaves: impl Fn(RunId) -> bool) -> Vec<RunId> {
         let mut hot = Vec::new();
         let members = &mut self.members;
@@ -99,7 +101,7 @@ impl Queue {
             let leaves = leaves(*run);
             if leaves {
                 members.remove(run);
-                if *rank == Rank::Hot {
+                if *rank < Rank::Usual {
                     hot.push(*run);
                 }
             }
@@ -135,23 +137,26 @@ mod tests {
         queue.push(run(1), Rank::Usual, None);
         queue.push(run(2), Rank::Usual, None);
         queue.push(run(3), Rank::Hot, None);
+        queue.push(run(4), Rank::UnderWay, None);
         queue.push(run(3), Rank::Usual, None);
         queue.push(run(1), Rank::Usual, None);
         queue.remove(run(2));
         assert!(!queue.contains(run(2)));
-        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.len(), 3);
         assert_eq!(queue.pop(), Some(run(3)));
+        assert_eq!(queue.pop(), Some(run(4)));
         assert_eq!(queue.pop(), Some(run(1)));
         assert_eq!(queue.pop(), None);
     }
 
     #[test]
-    fn all_that_leave_are_gone_and_the_hot_ones_are_named() {
+    fn all_that_leave_are_gone_and_those_that_had_begun_are_named() {
         let mut queue = Queue::default();
         queue.push(run(1), Rank::Usual, None);
         queue.push(run(2), Rank::Hot, None);
         queue.push(run(3), Rank::Hot, None);
-        assert_eq!(queue.remove_all(|id| id != run(3)), [run(2)]);
+        queue.push(run(4), Rank::UnderWay, None);
+        assert_eq!(queue.remove_all(|id| id != run(3)), [run(2), run(4)]);
         assert_eq!(queue.pop(), Some(run(3)));
         assert!(queue.is_empty() && queue.members.is_empty());
     }

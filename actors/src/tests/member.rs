@@ -143,3 +143,11 @@ pub(super) fn two_steps() -> Value {
         { "id": "second", "tool": "echo", "input": {}, "depends_on": ["first"] },
     ] })
 }
+
+/// A step that fails once, while `flaky` does, and then waits for an hour.
+pub(super) fn asleep() -> Value {
+    json!({ "steps": [{
+        "id": "a", "tool": "flaky", "input": {},
+        "retry": { "max_attempts": 2, "initial": "1h", "max": "1h", "jitter": false },
+    }] })
+}

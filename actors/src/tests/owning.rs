@@ -7,7 +7,7 @@ use crane_core::{Epoch, Limits, RunStatus};
 use crane_store::Fence;
 use serde_json::json;
 
-use super::member::{Member, SHARD, id, two_steps};
+use super::member::{Member, SHARD, asleep, id, two_steps};
 use super::{Node, one};
 use crate::shard::ShardMsg;
 
@@ -18,11 +18,7 @@ async fn a_shard_that_is_opened_goes_on_where_another_node_was() {
     first.node.world.failing.store(true, Ordering::SeqCst);
     let running = first.submit(id(0), two_steps()).await;
     first.node.world.wait_begun().await;
-    let plan = json!({ "steps": [{
-        "id": "a", "tool": "flaky", "input": {},
-        "retry": { "max_attempts": 2, "initial": "1h", "max": "1h", "jitter": false },
-    }] });
-    let asleep = first.submit(id(1), plan).await;
+    let asleep = first.submit(id(1), asleep()).await;
     first
         .node
         .wait_for(asleep, |event| event.name() == "step_attempt_failed")
@@ -95,17 +91,18 @@ async fn a_shard_may_be_opened_again_at_once_and_nothing_old_disturbs_it() {
         .await;
     let new = member.acquire().await;
     let runtime = &member.node.runtime;
+    let late = runtime.load(run).await.unwrap();
     member.store.appended.lock().unwrap().clear();
+    // What is taken up is taken up once, since the list of it cannot be read.
+    let failing = &member.store.failing_restores;
+    failing.store(usize::MAX, Ordering::SeqCst);
     runtime.stop_shard(old);
     runtime.open_shard(new, vec![run]);
     assert_eq!(runtime.epoch_of(SHARD), Some(new.epoch));
     // What may still be on its way from the old epoch.
-    let late = member.node.runtime.load(run).await.unwrap();
-    let far = crane_core::Timestamp(i64::MAX);
     for message in [
-        ShardMsg::Loaded(run, old.epoch, Box::new(Ok(late))),
         ShardMsg::Loaded(run, old.epoch, Box::new(Ok(None))),
-        ShardMsg::SetTimer(run, old.epoch, far),
+        ShardMsg::Loaded(run, old.epoch, Box::new(Ok(late))),
         ShardMsg::Restart(run, old.epoch),
         ShardMsg::Poisoned(run, old.epoch),
     ] {
@@ -114,7 +111,8 @@ async fn a_shard_may_be_opened_again_at_once_and_nothing_old_disturbs_it() {
     // And it is told again what is over.
     runtime.stop_shard(old);
     runtime.open_shard(old, Vec::new());
-    member.node.world.wait_begun().await;
+    let begun = tokio::time::timeout(Duration::from_secs(30), member.node.world.wait_begun());
+    begun.await.expect("the run is taken up");
     member.node.world.open.add_permits(1);
     let ended = member.node.ended(run).await;
     assert_eq!(ended.status(), RunStatus::Completed);
@@ -127,7 +125,29 @@ async fn a_shard_may_be_opened_again_at_once_and_nothing_old_disturbs_it() {
     assert_eq!(member.failures(), (0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_timer_of_an_old_epoch_does_not_replace_one_of_the_new() {
+    let member = Member::start().await;
+    let old = member.open(&[]).await;
+    member.node.world.failing.store(true, Ordering::SeqCst);
+    let run = member.submit(id(0), asleep()).await;
+    member
+        .node
+        .wait_for(run, |event| event.name() == "step_attempt_failed")
+        .await;
+    member.node.world.failing.store(false, Ordering::SeqCst);
+    member.open(&[]).await;
+    // Until the shard is read.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let far = crane_core::Timestamp(i64::MAX);
+    let late = ShardMsg::SetTimer(run, old.epoch, far);
+    member.node.runtime.send(run, late);
+    let ended = tokio::time::timeout(Duration::from_secs(7_200), member.node.ended(run));
+    let ended = ended.await.expect("the timer of the new epoch rings");
+    assert_eq!(ended.status(), RunStatus::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_that_come_and_go_often_end_up_as_they_were_told_last() {
     let member = Member::start().await;
     let mut fence = member.open(&[]).await;
@@ -224,7 +244,7 @@ async fn order(hot: &[usize]) -> Vec<String> {
 #[tokio::test]
 async fn hot_runs_come_first() {
     assert_eq!(order(&[3, 2]).await, ["s3", "s2", "s0", "s1"]);
-    // The control: without them, the oldest come first.
+    // The control: without them, that which had begun and then the oldest come first.
     assert_eq!(order(&[]).await, ["s0", "s1", "s2", "s3"]);
 }
 

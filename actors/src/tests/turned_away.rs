@@ -4,9 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crane_core::{RunId, RunStatus, Seq};
-use serde_json::json;
 
-use super::member::{Member, SHARD, id, with_id};
+use super::member::{Member, SHARD, asleep, id, with_id};
 use super::{chain, one, request};
 use crate::runtime::{ChangeError, ReadError, Runtime};
 use crate::shard::ShardMsg;
@@ -198,10 +197,7 @@ async fn a_repeated_request_with_an_id_creates_one_run() {
     let member = Member::start().await;
     member.open(&[]).await;
     member.node.world.failing.store(true, Ordering::SeqCst);
-    let plan = json!({ "steps": [{
-        "id": "a", "tool": "flaky", "input": {},
-        "retry": { "max_attempts": 2, "initial": "1h", "max": "1h", "jitter": false },
-    }] });
+    let plan = asleep();
     let run = member.submit(id(0), plan.clone()).await;
     member
         .node

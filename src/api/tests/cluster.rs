@@ -256,6 +256,7 @@ async fn a_stream_follows_its_run_to_another_node() {
         let all = pair.both(|| events(&id, "text/event-stream", None)).await;
         assert_eq!(stream.text, all.text);
         assert!(all.text.contains("run_completed"), "{}", all.text);
+        pair.world.settles();
         let run = pair.get_both(&format!("/runs/{id}")).await.json();
         assert_eq!(run["node"], "a");
     }

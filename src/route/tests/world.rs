@@ -57,6 +57,8 @@ struct State {
     /// Who has not heard of whom yet.
     hidden: Vec<(NodeName, NodeName)>,
     dispatchers: HashMap<NodeName, Dispatcher>,
+    /// Of real nodes.
+    fields: Vec<Arc<FakeField>>,
     /// Calls by the node that was called.
     calls: HashMap<NodeName, usize>,
     /// Where the next delay of a call comes from; none when it is zero.
@@ -186,11 +188,20 @@ impl World {
     /// A node with a store in common with others, and a real runtime on it.
     pub(crate) fn real(&self, node: &str, runtime: &crane_actors::Runtime) -> Router {
         let field = Arc::new(FakeField::new(self, &name(node)));
+        self.change(|state| state.fields.push(field.clone()));
         let router = Router::shared(runtime.clone(), field, Duration::from_secs(60));
         if let Some(far) = &router.far {
             self.add(name(node), far.clone());
         }
         router
+    }
+
+    /// Every real node has read the table by now.
+    pub(crate) fn settles(&self) {
+        let fields = self.state().fields.clone();
+        for field in fields {
+            field.refresh();
+        }
     }
 
     /// How often a node was called.

@@ -62,8 +62,17 @@ fn what_a_server_refuses_is_one_error_with_the_code_of_its_kind() {
         (format!("runs retry {id}"), 1, "run not found"),
         (format!("runs result {id}"), 1, "run not found"),
         ("run --resume".to_owned(), 2, "--resume"),
-        ("runs list --data x".to_owned(), 2, "--server and --data"),
-        ("bench --data x".to_owned(), 2, "--server and --data"),
+        (
+            "runs list --data x".to_owned(),
+            2,
+            "--server excludes --data",
+        ),
+        (
+            "runs list --config c.toml".to_owned(),
+            2,
+            "--server excludes --data and --config",
+        ),
+        ("bench --data x".to_owned(), 2, "--server excludes --data"),
     ] {
         refused(&home.crane(&format!("{line} {server}")), code, expected);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Every operation of the document, with a request of it that succeeds and the status it answers.
+/// Every operation of the document, with a request of it and the status it answers, alone on one node.
 /// `ID` stands for a run that ended as failed, `LIVE` for one that runs.
 const ALL: &[(&str, &str, &str, &str, u16)] = &[
     ("GET", "/runs", "/runs?limit=1", "", 200),
@@ -40,6 +40,14 @@ const ALL: &[(&str, &str, &str, &str, u16)] = &[
     ("GET", "/health/ready", "/health/ready", "", 200),
     ("GET", "/metrics", "/metrics", "", 200),
     ("GET", "/supervision", "/supervision", "", 200),
+    ("GET", "/cluster", "/cluster", "", 200),
+    (
+        "DELETE",
+        "/cluster/members/{name}",
+        "/cluster/members/x",
+        "",
+        409,
+    ),
     ("GET", "/openapi.json", "/openapi.json", "", 200),
     ("GET", "/schemas/plan", "/schemas/plan", "", 200),
     ("GET", "/docs", "/docs", "", 200),

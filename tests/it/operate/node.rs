@@ -6,27 +6,20 @@
     reason = "a test reads its own switch, and says why it is skipped"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::program::Home;
-
-/// What has not happened by then will not.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::program::process::Process;
+pub(crate) use crate::program::{Home, PATIENCE};
 
 /// A node that serves.
 pub(crate) struct Node {
-    child: Child,
-    address: String,
-    log: Arc<Mutex<String>>,
+    process: Process,
 }
 
 /// An answer.
@@ -66,48 +59,17 @@ impl Answer {
 impl Node {
     /// Starts a node on the data of `home`.
     pub(crate) fn start(home: &Home) -> Self {
-        let mut command = home.command("serve --data d --listen 127.0.0.1:0".split(' '));
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let written = Arc::clone(&log);
-        thread::spawn(move || {
-            let mut line = String::new();
-            while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
-                written.lock().unwrap().push_str(&line);
-                line.clear();
-            }
-        });
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        let address = loop {
-            let from = said.len();
-            let read = stdout.read_line(&mut said).unwrap();
-            assert!(read > 0, "no address: {said} {}", log.lock().unwrap());
-            if let Some((_, rest)) = said[from..].split_once("http://") {
-                break rest.split_whitespace().next().unwrap().to_owned();
-            }
-        };
-        // What comes later is of no interest, but somebody must take it.
-        thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        Self {
-            child,
-            address,
-            log,
-        }
+        let process = Process::serve(home, "--data d");
+        Self { process }
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.process.said()
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -121,7 +83,7 @@ impl Node {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let mut stream = TcpStream::connect(self.process.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         for header in headers {
@@ -175,22 +137,14 @@ impl Node {
 
     /// Waits for the end of the process.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().unwrap();
+        let status = self.process.end();
         (status, self.log())
     }
 
     /// Stops it as a service manager does.
     pub(crate) fn stop(self) -> (ExitStatus, String) {
-        signal(self.pid(), Signal::TERM);
+        self.process.signal(Signal::TERM);
         self.end()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,24 +1,23 @@
 //! A started `crane serve`, and HTTP/1.1 by hand: requests that no library would send, answers as
 //! they come over the wire.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
+use super::process::Process;
 use super::{Home, PATIENCE};
 
 /// Where the API lives.
 pub(crate) const BASE: &str = "/api/v1";
 
-/// A node that serves; it is killed when the test is done with it.
+/// A node that serves.
 pub(crate) struct Serving {
-    child: Child,
+    process: Process,
     pub(crate) address: SocketAddr,
-    log: PathBuf,
 }
 
 /// An answer.
@@ -51,53 +50,35 @@ impl Serving {
         Self::spawn(home, command)
     }
 
-    fn spawn(home: &Home, mut command: Command) -> Self {
-        let log = home.path("log");
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut first).unwrap();
-        let said = || std::fs::read_to_string(&log).unwrap();
-        let (_, address) = first
-            .split_once("://")
-            .unwrap_or_else(|| panic!("{first}{}", said()));
-        let address = address.trim().parse().unwrap();
-        // The other lines are of no interest, but somebody must take them.
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        Self {
-            child,
-            address,
-            log,
-        }
+    pub(crate) fn spawn(home: &Home, command: Command) -> Self {
+        let process = Process::spawn(home, command);
+        let address = process.address;
+        Self { process, address }
     }
 
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
     }
 
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.process.is_running()
+    }
+
+    /// Makes it go down in good order.
+    pub(crate) fn terminate(&self) {
+        self.process.signal(Signal::TERM);
     }
 
     /// What it wrote to standard error.
     pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+        self.process.said()
     }
 
     /// Its resident memory in bytes (Linux).
     pub(crate) fn memory(&self) -> usize {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.unwrap().split_whitespace().next().unwrap();
-        number.parse::<usize>().unwrap() << 10
+        self.process.memory()
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -157,14 +138,6 @@ impl Serving {
             b"",
         ));
         connection
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

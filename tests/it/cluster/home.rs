@@ -1,0 +1,114 @@
+//! Three nodes with a data directory each.
+
+use super::*;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+fn start(name: &'static str, ports: &[u16]) -> Node {
+    let position = NAMES.iter().position(|known| *known == name).unwrap();
+    Node::start(name, ports[position], ports[0], "")
+}
+
+fn three() -> (Vec<Node>, Vec<u16>) {
+    let ports: Vec<u16> = NAMES.iter().map(|_| free_port()).collect();
+    let nodes: Vec<Node> = NAMES.iter().map(|name| start(name, &ports)).collect();
+    for node in &nodes {
+        eventually("all are connected", || node.company() == 2);
+    }
+    (nodes, ports)
+}
+
+fn keyed(node: &Node, key: &str) -> (u16, Value) {
+    let header = format!("idempotency-key: {key}\r\n");
+    let body = json!({ "prompt": "calculate 1" });
+    let answer = node.serving.post_with("/runs", &header, &body);
+    (answer.status, answer.json())
+}
+
+#[test]
+fn runs_have_a_home_and_every_node_answers_for_all_of_them() {
+    let (nodes, ports) = three();
+    let mut homes = std::collections::BTreeMap::new();
+    for number in 0..18 {
+        let body = json!({ "prompt": "calculate 6 * 7" });
+        let answer = nodes[number % 3].serving.post("/runs?wait=30s", &body);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let run = answer.json();
+        assert_eq!(run["result"], 42.0, "{run}");
+        let node = run["node"].as_str().unwrap().to_owned();
+        let id = run["run_id"].as_str().unwrap().to_owned();
+        homes.entry(node).or_insert(id);
+    }
+    assert!(homes.len() > 1, "{homes:?}");
+    for id in homes.values() {
+        alike(&nodes, "GET", &format!("/runs/{id}"), "", "", 200);
+        let stream = alike(&nodes, "GET", &format!("/runs/{id}/events"), "", "", 200);
+        assert!(stream.contains("event: run_completed"), "{stream}");
+        alike(&nodes, "DELETE", &format!("/runs/{id}"), "", "", 409);
+    }
+    let list = alike(&nodes, "GET", "/runs?limit=100", "", "", 200);
+    assert_eq!(list.matches("\"run_id\"").count(), 18);
+    alike(&nodes, "GET", "/runs?limit=5&offset=7", "", "", 200);
+    alike(
+        &nodes,
+        "GET",
+        "/runs/00000000-0000-7000-8000-000000000000",
+        "",
+        "",
+        404,
+    );
+    assert_eq!(keyed(&nodes[0], "k").0, 201);
+    let again: Vec<_> = nodes.iter().map(|node| keyed(node, "k")).collect();
+    assert!(
+        again
+            .iter()
+            .all(|answer| *answer == again[0] && answer.0 == 200)
+    );
+    a_member_goes_and_comes_back(nodes, &ports, homes.get("c"));
+}
+
+/// While one is gone, nobody knows whether it holds a key.
+fn a_member_goes_and_comes_back(mut nodes: Vec<Node>, ports: &[u16], held: Option<&String>) {
+    let c = nodes.pop().unwrap();
+    c.serving.kill();
+    for node in &nodes {
+        eventually("the loss is noticed", || node.company() == 1);
+        let (status, error) = keyed(node, "new");
+        assert_eq!(status, 503, "{error}");
+        assert_eq!(error["details"]["unreachable"], json!(["c"]));
+        let without = node
+            .serving
+            .post("/runs", &json!({ "prompt": "calculate 1" }));
+        assert_eq!(without.status, 201, "{}", without.text());
+    }
+    if let Some(id) = held {
+        let answer = nodes[0].serving.get(&format!("/runs/{id}"));
+        answer.refused(503, "unavailable");
+    }
+    let list = nodes[0].serving.get("/runs");
+    assert_eq!(list.header("x-crane-unreachable"), "c");
+    // It is back, with its disk.
+    let serving = Node::serve(&c.home, "c", ports[2], ports[0], "");
+    let c = Node { serving, ..c };
+    eventually("it is back", || nodes[0].company() == 2 && c.company() == 2);
+    eventually("it is asked again", || keyed(&nodes[0], "new").0 == 201);
+    assert_eq!(keyed(&nodes[1], "new").0, 200);
+    a_member_is_removed(&nodes, c);
+}
+
+fn a_member_is_removed(nodes: &[Node], c: Node) {
+    c.serving.kill();
+    let server = format!("http://{}", nodes[0].serving.address);
+    eventually("the loss is noticed", || {
+        nodes.iter().all(|node| node.finds_down("c"))
+    });
+    let home = &nodes[0].home;
+    let removed = home.crane(&format!("node remove c --server {server}"));
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    let again = home.crane(&format!("node remove c --server {server}"));
+    assert_eq!(again.code, Some(1), "{again:?}");
+    for (number, node) in nodes.iter().enumerate() {
+        let (status, answer) = keyed(node, &format!("newer-{number}"));
+        assert_eq!(status, 201, "{answer}");
+    }
+}
