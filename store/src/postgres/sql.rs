@@ -32,7 +32,7 @@ pub(crate) const APPEND: &str = concat!(
 );
 
 /// The negative control of the tests: [`APPEND`] that believes every epoch.
-#[cfg(test)]
+#[cfg(any(test, debug_assertions))]
 pub(crate) const APPEND_UNFENCED: &str = concat!(
     include_str!("sql/append_input.sql"),
     "fence AS MATERIALIZED (
