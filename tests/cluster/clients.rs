@@ -23,8 +23,8 @@ pub(crate) struct Shared {
     /// Where the nodes are.
     pub(crate) nodes: Vec<SocketAddr>,
     pub(crate) stop: AtomicBool,
-    /// Some runs have not ended in time, and nobody waits for them any more.
-    pub(crate) over: AtomicBool,
+    /// When readers give up, once that is known.
+    pub(crate) over: Mutex<Option<Instant>>,
     /// Answers that should not have been.
     pub(crate) unexpected: Mutex<Vec<String>>,
     /// By client's name of the run: the id that was acknowledged.
@@ -37,6 +37,11 @@ impl Shared {
     pub(crate) fn wrong(&self, what: String) {
         println!("unexpected: {what}");
         self.unexpected.lock().unwrap().push(what);
+    }
+
+    fn is_over(&self) -> bool {
+        let over = *self.over.lock().unwrap();
+        over.is_some_and(|over| Instant::now() > over)
     }
 
     fn any(&self, random: &mut Random) -> SocketAddr {
@@ -131,8 +136,9 @@ pub(crate) fn follow_all(
         let Ok(id) = next else { return histories };
         let mut history = History::new();
         let begun = Instant::now();
-        let wanted = || !shared.over.load(Ordering::Relaxed);
-        while begun.elapsed() < PATIENCE && wanted() {
+        // A stream that stands still has comments, so that this is looked at.
+        let wanted = || begun.elapsed() < PATIENCE && !shared.is_over();
+        while wanted() {
             let node = shared.any(&mut random);
             match wire::follow(node, &id, &mut history, wanted) {
                 // Nothing is behind what it has.

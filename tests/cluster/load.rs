@@ -23,7 +23,8 @@ pub(crate) struct Kind {
     pub(crate) every: Duration,
     /// The plan of its n-th run, by name, with effects that take a moment, and longer, and a while.
     pub(crate) message: fn(usize, &str, &[String; 3]) -> Value,
-    /// A run that has not ended so long after the last was submitted never will.
+    /// A run that has not ended so long after the last was submitted never will, nor will a stream of
+    /// it.
     pub(crate) patience: Duration,
 }
 
@@ -38,7 +39,7 @@ impl Kind {
     pub(crate) const LONG: Self = Self {
         every: Duration::from_millis(150),
         message: chain,
-        patience: Duration::from_secs(25),
+        patience: Duration::from_secs(15),
     };
 }
 /// Runs are taken by then, whatever has happened.
@@ -76,7 +77,7 @@ impl Load {
         let shared = Arc::new(Shared {
             nodes: fleet.nodes.iter().map(crate::node::Node::api).collect(),
             stop: false.into(),
-            over: false.into(),
+            over: Mutex::default(),
             unexpected: Mutex::default(),
             told: Mutex::default(),
             repeated: 0.into(),
@@ -138,8 +139,8 @@ impl Load {
         for submitter in self.submitters {
             submitter.join().unwrap();
         }
-        let all_ended = wait_for_ends(fleet, self.patience);
-        self.shared.over.store(!all_ended, Ordering::Relaxed);
+        wait_for_ends(fleet, self.patience);
+        *self.shared.over.lock().unwrap() = Some(Instant::now() + self.patience);
         drop(self.to_follow);
         let histories = self
             .followers
@@ -228,8 +229,8 @@ fn message(name: &str, steps: &[Value]) -> Value {
     json!({ "plan": { "steps": steps }, "labels": { "name": name } })
 }
 
-/// Whether all runs have ended in time.
-fn wait_for_ends(fleet: &Fleet, patience: Duration) -> bool {
+/// Those that never end are the checker's to report.
+fn wait_for_ends(fleet: &Fleet, patience: Duration) {
     let begun = Instant::now();
     for status in ["pending", "running", "waiting"] {
         let path = format!("/api/v1/runs?limit=1&status={status}");
@@ -237,14 +238,10 @@ fn wait_for_ends(fleet: &Fleet, patience: Duration) -> bool {
             let answer = fleet.any_ready().ask(&path);
             answer.map_or(true, |answer| answer.header("x-total-count") != Some("0"))
         };
-        while is_left() {
-            if begun.elapsed() > patience {
-                return false;
-            }
+        while is_left() && begun.elapsed() < patience {
             thread::sleep(Duration::from_millis(100));
         }
     }
-    true
 }
 
 /// All runs, page by page.

@@ -94,7 +94,7 @@ fn a_rolling_restart_fails_no_request() {
     let shared = Arc::new(Shared {
         nodes: fleet.nodes.iter().map(Node::api).collect(),
         stop: false.into(),
-        over: false.into(),
+        over: Default::default(),
         unexpected: Default::default(),
         told: Default::default(),
         repeated: Default::default(),
