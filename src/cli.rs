@@ -19,6 +19,7 @@ mod cluster;
 mod completions;
 mod config;
 mod failure;
+mod health;
 mod interrupt;
 mod place;
 mod plan;
@@ -95,6 +96,8 @@ enum Command {
     /// Check and show the configuration, make tokens
     #[command(subcommand)]
     Config(config::Command),
+    /// Ask whether a node should be given work
+    Health(health::Arguments),
     /// Measure throughput and latency, in process or of a server
     Bench(bench::Arguments),
     /// Print a completion script for a shell
@@ -175,6 +178,7 @@ fn carry_out(cli: Cli) -> Result<u8, Failure> {
         Command::Node(command) => block_on(cluster::run_node(command)),
         Command::Plan(command) => plan::run(&command),
         Command::Config(command) => config::run(&command, cli.log.as_deref()),
+        Command::Health(arguments) => block_on_one_thread(health::run(arguments)),
         Command::Check(arguments) => block_on_one_thread(check::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

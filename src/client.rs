@@ -1,8 +1,8 @@
 //! A client of a node's HTTP API, for the command line.
 //!
 //! ```text
-//!   runs, tools ──> call ──> connection (kept between calls; TCP, or TLS) ──> /api/v1/...
-//!      │              └── outage: pauses, tries again what may be repeated, says so
+//!   runs, tools, health ──> call ──> connection (kept between calls; TCP, or TLS) ──> /api/v1/...
+//!      │                      └── outage: pauses, tries again what may be repeated, says so
 //!   follow ──> events ──> sse: the stream of a run, over restarts of the node ──> Run, as a local one
 //! ```
 //!
@@ -15,6 +15,7 @@ mod connection;
 mod error;
 mod events;
 mod follow;
+mod health;
 mod lane;
 mod outage;
 mod query;
@@ -36,6 +37,7 @@ pub use connection::{Connection, Unanswered};
 pub use error::{Error, Refusal};
 pub use events::{Events, Text};
 pub use follow::Follower;
+pub use health::Readiness;
 pub use lane::Lane;
 pub use runs::{Head, Listing, Message, RemoteRun, status};
 pub use target::{Target, Token};

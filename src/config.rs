@@ -20,6 +20,7 @@
 mod cluster;
 mod file;
 mod hidden;
+mod nearest;
 mod origin;
 mod reader;
 mod relations;

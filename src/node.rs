@@ -27,6 +27,7 @@ use crane_core::NodeName;
 use crane_store::RunStore;
 use crane_store::embedded::{self, EmbeddedStore};
 use crane_store::memory::MemoryStore;
+use crane_store::postgres::PostgresStore;
 use crane_tools::ToolsConfig;
 use crane_tools::planner::RulesPlanner;
 
@@ -94,6 +95,13 @@ pub struct Node {
     shared: Option<cluster::Shared>,
 }
 
+/// A store that was joined, and what to make of it.
+struct Sharing {
+    store: Arc<PostgresStore>,
+    link: Arc<Link>,
+    options: cluster::Options,
+}
+
 impl Node {
     /// Opens the store in the data directory of `config`, made if it is missing, and starts
     /// everything on it; `restore` says which unfinished runs are taken up. The node is alone,
@@ -128,48 +136,91 @@ impl Node {
             let link = Arc::new(Link::default());
             let owning = Owning::Leased(host::leased(&link));
             let run_store: Arc<dyn RunStore> = store.clone();
-            let mut node = Self::start(run_store, clock, config, owning, Restore::All).await?;
+            let node = Self::start(run_store, clock, config, owning, Restore::All).await?;
             let options = cluster_options(config, Mode::Shared, generation, api);
-            let cluster = Cluster::form(options, link.clone()).await?;
-            let runtime = node.runtime.clone();
-            let field = Arc::new(cluster.clone());
-            node.router = Router::shared(runtime.clone(), field, config.api.request_timeout);
-            node.cluster = Some(cluster);
-            node.shared = Some(cluster::Shared {
+            let shared = Sharing {
                 store,
-                host: Arc::new(Host {
-                    runtime: runtime.clone(),
-                    link,
-                    grace: config.node.drain_timeout,
-                }),
-                owned: Arc::new(move || runtime.owned()),
-            });
+                link,
+                options,
+            };
+            return node
+                .or_close(async |node| node.share(shared, config).await)
+                .await;
+        }
+        let node = Self::open(config, Restore::All).await?;
+        if config.cluster.listen.is_none() {
             return Ok(node);
         }
-        let mut node = Self::open(config, Restore::All).await?;
-        if config.cluster.listen.is_some() {
-            let now = node.clock.now().as_millis();
-            let generation = next_generation(&config.node.data, now);
-            let generation = generation.map_err(OpenError::Generation)?;
-            let options = cluster_options(config, Mode::Home, generation, api);
-            let cluster = Cluster::form(options, Arc::default()).await?;
-            node.router = Router::home(
-                node.runtime.clone(),
-                Arc::new(cluster.clone()),
-                node.data.as_deref(),
-                config.api.request_timeout,
-            )
-            .map_err(OpenError::Members)?;
-            node.cluster = Some(cluster);
+        node.or_close(async |node| node.meet(config, api).await)
+            .await
+    }
+
+    /// Goes on with `then`; if that fails, gives back what the node holds.
+    async fn or_close(
+        mut self,
+        then: impl AsyncFnOnce(&mut Self) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
+        if let Err(error) = then(&mut self).await {
+            if let Err(error) = self.close(Duration::ZERO).await {
+                tracing::warn!(%error, "the store was not closed in good order");
+            }
+            return Err(error);
         }
-        Ok(node)
+        Ok(self)
+    }
+
+    /// As a node of a cluster with a database in common.
+    async fn share(&mut self, with: Sharing, config: &Config) -> Result<(), OpenError> {
+        let Sharing {
+            store,
+            link,
+            options,
+        } = with;
+        let cluster = Cluster::form(options, link.clone()).await?;
+        let runtime = self.runtime.clone();
+        let field = Arc::new(cluster.clone());
+        self.router = Router::shared(runtime.clone(), field, config.api.request_timeout);
+        self.cluster = Some(cluster);
+        self.shared = Some(cluster::Shared {
+            store,
+            host: Arc::new(Host {
+                runtime: runtime.clone(),
+                link,
+                grace: config.node.drain_timeout,
+            }),
+            owned: Arc::new(move || runtime.owned()),
+        });
+        Ok(())
+    }
+
+    /// As a node of a cluster in which each keeps its own runs.
+    async fn meet(&mut self, config: &Config, api: String) -> Result<(), OpenError> {
+        let now = self.clock.now().as_millis();
+        let generation = next_generation(&config.node.data, now);
+        let generation = generation.map_err(OpenError::Generation)?;
+        let options = cluster_options(config, Mode::Home, generation, api);
+        let cluster = Cluster::form(options, Arc::default()).await?;
+        self.router = Router::home(
+            self.runtime.clone(),
+            Arc::new(cluster.clone()),
+            self.data.as_deref(),
+            config.api.request_timeout,
+        )
+        .map_err(OpenError::Members)?;
+        self.cluster = Some(cluster);
+        Ok(())
     }
 
     /// Joins the cluster, if the node is part of one: others can ask it for its runs, and shards come.
     ///
     /// # Errors
-    /// An address that cannot be listened on.
-    pub async fn join(&self, life: Life) -> Result<(), OpenError> {
+    /// An address that cannot be listened on; the node is closed then.
+    pub async fn join(self, life: Life) -> Result<Self, OpenError> {
+        self.or_close(async |node| node.open_to_others(life).await)
+            .await
+    }
+
+    async fn open_to_others(&self, life: Life) -> Result<(), OpenError> {
         let (Some(cluster), Some(dispatcher)) = (&self.cluster, Dispatcher::new(&self.router))
         else {
             return Ok(());

@@ -148,16 +148,27 @@ pub(crate) struct RunState {
     watcher: Option<oneshot::Sender<Run>>,
     /// Set once the actor was asked to stop or its run has ended.
     stopping: bool,
-    /// Set once the run has ended, durably.
-    ended: bool,
+    ending: Ending,
     /// Set while starts are put off for want of a lease, and somebody waits for that.
     put_off: bool,
 }
 
-/// Whether the run of an actor that left this behind has ended.
-pub(crate) fn has_ended(left: Option<BoxedState>) -> bool {
+/// How a run's actor ended of its own accord.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was told to, or its run is elsewhere.
+    #[default]
+    Other,
+    /// Its run has ended, durably.
+    RunEnded,
+    /// It was to create a run that exists already.
+    RunExisted,
+}
+
+/// How the actor that left this behind ended.
+pub(crate) fn ending(left: Option<BoxedState>) -> Ending {
     left.and_then(|mut left| left.take::<Box<RunState>>().ok())
-        .is_some_and(|state| state.ended)
+        .map_or_else(Ending::default, |state| state.ending)
 }
 
 #[derive(Debug)]
@@ -203,7 +214,7 @@ impl Actor for RunActor {
             describers: Vec::new(),
             watcher: args.watcher,
             stopping: false,
-            ended: false,
+            ending: Ending::default(),
             put_off: false,
         }))
     }

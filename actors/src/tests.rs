@@ -91,6 +91,17 @@ impl Node {
         limits: Limits,
         owning: Owning,
     ) -> Self {
+        Self::restoring(store, outer, world, limits, owning, Restore::All).await
+    }
+
+    async fn restoring(
+        store: Arc<MemoryStore>,
+        outer: Arc<dyn RunStore>,
+        world: Arc<World>,
+        limits: Limits,
+        owning: Owning,
+        restore: Restore,
+    ) -> Self {
         let runtime = Runtime::start(Options {
             store: outer,
             tools: test_tools(&world),
@@ -105,7 +116,7 @@ impl Node {
                 }
             }),
             owning,
-            restore: Restore::All,
+            restore,
             shards: 2,
         })
         .await
@@ -123,6 +134,13 @@ impl Node {
     async fn crash(self) -> Self {
         let store = Arc::new(self.store.reopen());
         Self::on(store, self.world, self.limits).await
+    }
+
+    /// The same, of a node that has not read yet what is unfinished.
+    async fn crash_unread(self) -> Self {
+        let store = Arc::new(self.store.reopen());
+        let (outer, all, none) = (store.clone(), Owning::All, Restore::None);
+        Self::restoring(store, outer, self.world, self.limits, all, none).await
     }
 
     async fn submit(&self, plan: Value) -> RunId {

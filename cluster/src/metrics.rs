@@ -52,19 +52,40 @@ impl GossipMetrics {
 
 const SIGHTS: [Sight; 3] = [Sight::Alive, Sight::Suspect, Sight::Down];
 
-/// A shard came to this node.
-pub(crate) fn placed(reason: Reason) {
-    counter!("crane_placements_total", "reason" => reason.as_str()).increment(1);
+/// Handles of ownership; all are there from the start, so that a rate has something to begin with.
+#[derive(Debug)]
+pub(crate) struct OwnershipMetrics {
+    placed: [Counter; Reason::ALL.len()],
+    owned: Gauge,
+    takeover: Histogram,
 }
 
-/// A shard of a node that was found down so long ago is this node's now.
-pub(crate) fn taken_over(after: Duration) {
-    histogram!("crane_takeover_seconds").record(after);
-}
+impl OwnershipMetrics {
+    pub(crate) fn new() -> Self {
+        let placed = Reason::ALL
+            .map(|reason| counter!("crane_placements_total", "reason" => reason.as_str()));
+        Self {
+            placed,
+            owned: gauge!("crane_shards_owned"),
+            takeover: histogram!("crane_takeover_seconds"),
+        }
+    }
 
-/// Shards that this node owns.
-pub(crate) fn owned(shards: usize) {
-    gauge!("crane_shards_owned").set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
+    /// A shard came to this node.
+    pub(crate) fn placed(&self, reason: Reason) {
+        self.placed[reason as usize].increment(1);
+    }
+
+    /// A shard of a node that was found down so long ago is this node's now.
+    pub(crate) fn taken_over(&self, after: Duration) {
+        self.takeover.record(after);
+    }
+
+    /// Shards that this node owns.
+    pub(crate) fn owned(&self, shards: usize) {
+        self.owned
+            .set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
+    }
 }
 
 /// Tells the exporter what the metrics of this crate mean.

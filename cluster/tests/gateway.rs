@@ -55,6 +55,21 @@ fn refusals_and_failures_are_answers() {
 }
 
 #[test]
+fn a_gateway_that_was_cut_off_is_started_again_and_is_one_gateway() {
+    let (a, b) = (
+        Node::start("a", SECRET, None),
+        Node::start("b", SECRET, None),
+    );
+    connect(&[&a, &b]);
+    assert_eq!(a.ask("restart"), "ok");
+    connect(&[&a, &b]);
+    until("both answer again", || {
+        a.call("b", "echo", 1, 5_000) == "done 1" && b.call("a", "echo", 1, 5_000) == "done 1"
+    });
+    until("there is one", || a.ask("remotable") == "1");
+}
+
+#[test]
 fn the_gateway_is_the_only_remotable_actor() {
     let (a, b) = (
         Node::start("a", SECRET, None),

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::Shape;
 use super::failure::{Failure, USAGE};
 use super::place::Service;
-use crate::config::{Loaded, Origin};
+use crate::cluster;
+use crate::config::{Config, Loaded, Origin};
 use crate::token::{self, TokenHash};
 use crate::{output, server};
 
@@ -62,12 +63,10 @@ fn check(question: &Question, log: Option<&str>) -> Result<u8, Failure> {
             return report(&message, &[]);
         }
     };
-    if let Some(files) = &loaded.config.api.tls
-        && let Err(error) = server::tls::load(files)
-    {
+    if let Err(error) = certificates(&loaded.config) {
         return match question.output {
-            Shape::Text => Err(Failure::usage(error.to_string())),
-            Shape::Json => report(&error.to_string(), &loaded.warnings),
+            Shape::Text => Err(Failure::usage(error)),
+            Shape::Json => report(&error, &loaded.warnings),
         };
     }
     match question.output {
@@ -78,6 +77,15 @@ fn check(question: &Question, log: Option<&str>) -> Result<u8, Failure> {
             Ok(0)
         }
     }
+}
+
+/// Whether the certificates that are named can be used.
+fn certificates(config: &Config) -> Result<(), String> {
+    if let Some(files) = &config.api.tls {
+        server::tls::load(files).map_err(|error| error.to_string())?;
+    }
+    let usable = cluster::certificates(config.cluster.tls.as_ref());
+    usable.map(drop).map_err(|error| error.to_string())
 }
 
 /// The verdict for programs; an error a line.

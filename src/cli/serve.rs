@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
         () = interrupt.next() => return Ok(0),
     };
     let life = Life::default();
-    node.join(life.clone()).await?;
+    let node = node.join(life.clone()).await?;
     let listener = bound
         .listen()
         .map_err(|error| cannot_listen(address, &error))?;
@@ -226,7 +226,12 @@ async fn stop(
         cluster.leave().await;
     }
     if is_empty {
-        node.close(grace).await?;
+        match node.close(grace).await {
+            Err(error @ crane_store::Error::Fatal(_)) => return Err(error.into()),
+            // What it owned is owned by others, or will be when its lease is over.
+            Err(error) => tracing::warn!(%error, "left without the database"),
+            Ok(()) => {}
+        }
     }
     Ok(0)
 }

@@ -136,7 +136,8 @@ impl Client {
         self.0.reached.load(Ordering::Relaxed)
     }
 
-    async fn attempt(&self, call: &Call) -> Result<Answer, Error> {
+    /// Makes a call once.
+    pub(super) async fn attempt(&self, call: &Call) -> Result<Answer, Error> {
         let (connection, response) = self.exchange(call).await?;
         let (parts, body) = response.into_parts();
         let body = self.collect(body).await?;

@@ -55,7 +55,12 @@ async fn follow_members(cluster: &Cluster, gateway: &Gateway) {
     members.mark_changed();
     while members.changed().await.is_ok() {
         let known = members.borrow_and_update().clone();
-        gateway.want(known.members.iter().map(wanted).collect());
+        if cluster.is_leaving() {
+            // Others let go of this node: it does not come back to them.
+            gateway.want(Vec::new());
+        } else {
+            gateway.want(known.members.iter().map(wanted).collect());
+        }
         cluster.note_change();
     }
 }

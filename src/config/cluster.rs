@@ -9,7 +9,7 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crane_cluster::secret::SECRET_BYTES;
@@ -180,11 +180,12 @@ pub(super) fn check(reader: &mut Reader, config: &mut Config, host: Option<Strin
     }
 }
 
-/// Complains about those of `names` that are set.
+/// Complains about those of `names` that are set. A default that is written down does no harm: what
+/// is shown reads back.
 fn refuse(reader: &mut Reader, names: &[&str], why: &str) {
     for name in names {
         // The variable may be there for other processes.
-        if reader.is_set(name) && !reader.is_from(name, SECRET_VARIABLE) {
+        if reader.is_changed(name) && !reader.is_from(name, SECRET_VARIABLE) {
             reader.complain(name, format!("has no effect {why}"));
         }
     }
@@ -295,7 +296,7 @@ fn secret(text: &str) -> Result<Hidden, String> {
 }
 
 /// One secret a line, the one to use first.
-fn secrets_of(path: &PathBuf) -> Result<Vec<Hidden>, String> {
+fn secrets_of(path: &Path) -> Result<Vec<Hidden>, String> {
     let text = read(path)?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let secrets: Vec<Hidden> = lines.map(secret).collect::<Result<_, _>>()?;

@@ -4,7 +4,7 @@
 //! line follow its value, its origin, how it is shown, and that it is known: what was given and
 //! never asked for is no setting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::file::{Entry, File};
+use super::nearest::nearest;
 use super::origin::{Finding, Origin};
 use super::value::{Value, duration_text, size_text};
 
@@ -46,6 +47,8 @@ pub struct Setting {
 pub(super) struct Reader {
     layers: Layers,
     settings: Vec<Setting>,
+    /// Settings whose value is the default, whoever has set it.
+    at_default: BTreeSet<String>,
     findings: Vec<Finding>,
 }
 
@@ -61,6 +64,7 @@ impl Reader {
         Self {
             layers,
             settings: Vec::new(),
+            at_default: BTreeSet::new(),
             findings: Vec::new(),
         }
     }
@@ -78,6 +82,11 @@ impl Reader {
     /// Whether somebody has set it.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.origin(name) != Origin::Default
+    }
+
+    /// Whether somebody has set it to something else than the default.
+    pub(super) fn is_changed(&self, name: &str) -> bool {
+        self.is_set(name) && !self.at_default.contains(name)
     }
 
     /// Whether it was set by this variable of the environment.
@@ -217,9 +226,10 @@ impl Section<'_> {
         key: &str,
         default: T,
         parse: impl FnOnce(&Value) -> Result<T, String>,
-        show: impl FnOnce(&T) -> Json,
+        show: impl Fn(&T) -> Json,
     ) -> T {
         let name = format!("{}.{key}", self.name);
+        let unchanged = show(&default);
         let (value, origin) = match self.reader.given(&name) {
             None => (default, Origin::Default),
             Some((given, origin)) => match parse(&given) {
@@ -234,9 +244,13 @@ impl Section<'_> {
                 }
             },
         };
+        let shown = show(&value);
+        if shown == unchanged {
+            self.reader.at_default.insert(name.clone());
+        }
         self.reader.settings.push(Setting {
             name,
-            value: show(&value),
+            value: shown,
             origin,
         });
         value
@@ -309,13 +323,13 @@ impl Section<'_> {
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-        show: impl FnOnce(&T) -> String,
+        show: impl Fn(&T) -> String,
     ) -> Option<T> {
         self.read(
             key,
             None,
             |value| value.text().and_then(parse).map(Some),
-            |value| Json::from(value.as_ref().map(show)),
+            |value| Json::from(value.as_ref().map(&show)),
         )
     }
 
@@ -348,7 +362,7 @@ impl Section<'_> {
             key,
             Vec::new(),
             |value| value.list()?.iter().map(|member| parse(member)).collect(),
-            |value| Json::from(value.iter().map(show).collect::<Vec<String>>()),
+            |value| Json::from(value.iter().map(&show).collect::<Vec<String>>()),
         )
     }
 }
@@ -376,43 +390,9 @@ fn setting(variable: &str) -> String {
     name.replace("__", ".").to_ascii_lowercase()
 }
 
-/// The name that was probably meant: at most a third of it is typed wrong.
-fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    // Long before this a name is no slip of the fingers, and the table below would be large.
-    let name = (name.len() <= 100).then_some(name)?;
-    let scored = names.map(|candidate| (distance(name, candidate), candidate));
-    let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
-    (distance * 3 <= candidate.len()).then_some(candidate)
-}
-
-/// Levenshtein's: insertions, deletions and replacements from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, letter) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_slip_of_the_fingers_is_told_from_another_word() {
-        let names = ["api.listen", "api.tokens", "tools.http.allow_private"];
-        let nearest = |name| nearest(name, names.into_iter());
-        assert_eq!(nearest("api.lsten"), Some("api.listen"));
-        assert_eq!(nearest("tools.http.alow_private"), Some(names[2]));
-        assert_eq!(nearest("completely.different"), None);
-    }
 
     #[test]
     fn names_and_variables_go_both_ways() {

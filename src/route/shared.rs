@@ -49,19 +49,15 @@ impl Shared {
         let keyed = request.key.is_some();
         request.id = Some(run);
         let ask = Ask::Submit(Box::new(NewRun { request, wait }));
-        let mut answer = self.way.go(run, &ask, self.patience).await;
-        if let Ok(Arrived {
-            answer: Answer::Run(told),
-            ..
-        }) = &mut answer
-        {
-            // Without a key the run is this request's, also when its first answer was lost.
-            told.created |= !keyed;
+        let arrived = self.way.go(run, &ask, self.patience).await;
+        let Arrived { mut answer, again } =
+            arrived.map_err(|stuck| stuck::refusal(run, &ask, stuck))?;
+        if let Answer::Run(told) = &mut answer {
+            // Without a key the run is this request's. With one it most probably is as well, if an
+            // earlier try was not answered.
+            told.created |= !keyed || again;
         }
-        match answer {
-            Ok(arrived) => Ok((run, arrived.answer)),
-            Err(stuck) => Err(stuck::refusal(run, &ask, stuck)),
-        }
+        Ok((run, answer))
     }
 
     /// The id of a run without a key: any will do, so that a shard which moves holds up no new run.

@@ -6,6 +6,7 @@
 )]
 
 mod home;
+mod operate;
 #[allow(dead_code, reason = "another test binary uses the rest of it")]
 #[path = "../../store/src/postgres/tests/server.rs"]
 mod postgres;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod health;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod node;
 mod scrape;
 

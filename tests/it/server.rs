@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod deployed;
 mod ends;
 mod life;
 mod settings;

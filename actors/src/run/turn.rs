@@ -7,7 +7,7 @@ use crane_core::{Limits, Run, RunStatus, Seq, limits};
 use crane_store::{Append, Error};
 use ractor::{ActorId, ActorProcessingErr};
 
-use super::{InFlight, Queued, Reply, RunMsg, RunState};
+use super::{Ending, InFlight, Queued, Reply, RunMsg, RunState};
 use crate::lease::is_loss;
 use crate::metrics::{ActorKind, Failure};
 use crate::runtime::ChangeError;
@@ -185,9 +185,12 @@ impl RunState {
                 Reply::None | Reply::Verdict(_) => None,
             });
         if let Some(sender) = created {
-            // The run does not exist (or is somebody else's): nothing to restore.
             let refusal = match error {
-                Error::Conflict { .. } => SubmitError::Exists(self.run.id),
+                Error::Conflict { .. } => {
+                    self.ending = Ending::RunExisted;
+                    SubmitError::Exists(self.run.id)
+                }
+                // The run does not exist: nothing to restore.
                 error => SubmitError::Store(error),
             };
             let _ = sender.send(Err(refusal));
@@ -301,7 +304,7 @@ impl RunState {
         if !self.run.status().is_ended() {
             return;
         }
-        self.ended = true;
+        self.ending = Ending::RunEnded;
         let took = self
             .run
             .completed_at

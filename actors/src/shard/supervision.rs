@@ -14,7 +14,7 @@ use super::{Hold, ShardMsg, ShardState, Slot};
 use crate::kernel::{Kernel, LoadError};
 use crate::mailbox::Mail;
 use crate::metrics::{ActorKind, Failure, FailureKind};
-use crate::run::{self, Refused};
+use crate::run::{self, Ending, Refused};
 use crate::tenure::Tenure;
 
 impl ShardState {
@@ -33,17 +33,21 @@ impl ShardState {
                     false => hold.turn_away(),
                 }
             }
-            Some(Slot::Active(_, hold)) => {
-                if run::has_ended(left) {
+            Some(Slot::Active(_, hold)) => match run::ending(left) {
+                Ending::RunEnded => {
                     self.timers.clear(run);
                     self.budgets.remove(&run);
                     self.not_hot(run);
-                } else if hold.tenure().is_closing() && hold.tenure().is_leased() {
-                    // Elsewhere it goes on; a node that goes down makes its whole store durable.
-                    self.kernel.store.passivate(run);
                 }
-                drop(hold);
-            }
+                // While this actor was there, nobody else took the run up.
+                Ending::RunExisted if hold.tenure().wakes() => self.load(run, hold),
+                Ending::RunExisted | Ending::Other => {
+                    if hold.tenure().is_closing() && hold.tenure().is_leased() {
+                        // Elsewhere it goes on; a node that goes down makes its whole store durable.
+                        self.kernel.store.passivate(run);
+                    }
+                }
+            },
             Some(Slot::Loading(_) | Slot::Backoff(_)) | None => {}
         }
         if !self.pending.is_empty() {

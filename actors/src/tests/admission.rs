@@ -211,3 +211,27 @@ async fn a_run_that_waits_long_has_no_actor_and_wakes_by_its_timer() {
     assert_eq!(node.ended(id).await.status(), RunStatus::Completed);
     assert_eq!(node.world.calls_of("a"), 2);
 }
+
+#[tokio::test]
+async fn a_submission_that_comes_again_takes_up_a_run_that_nobody_has_taken_up_yet() {
+    let node = Node::start().await;
+    let mut request = request(one("block"));
+    request.id = Some(node.runtime.random_id());
+    let submitted = node.runtime.submit(request.clone(), false).await.unwrap();
+    assert!(submitted.created);
+    node.world.wait_begun().await;
+    let node = node.crash_unread().await;
+    let again = node.runtime.submit(request.clone(), false).await.unwrap();
+    assert!(!again.created);
+    assert_eq!(again.run.id, submitted.run.id);
+    node.world.wait_begun().await;
+    node.world.open.add_permits(2);
+    let run = node.ended(again.run.id).await;
+    assert_eq!(run.status(), RunStatus::Completed);
+    // Nor does it begin again after its end.
+    let calls = node.world.calls_of("a");
+    let last = node.runtime.submit(request, false).await.unwrap();
+    assert_eq!(last.run.seq, run.seq);
+    node.submit(chain(1)).await;
+    assert_eq!(node.world.calls_of("a"), calls);
+}

@@ -83,6 +83,8 @@ struct Known {
     heartbeat: u64,
     heard_at: Elapsed,
     suspect_until: Elapsed,
+    /// Whether this life was ever seen alive: what was not there before cannot come back.
+    was_alive: bool,
 }
 
 /// What has been seen so far.
@@ -152,6 +154,7 @@ impl Tracker {
                     heartbeat: sighting.heartbeat,
                     heard_at: now,
                     suspect_until: now,
+                    was_alive: alive,
                 };
                 let sight = known.sight;
                 self.known.insert(sighting.node.clone(), known);
@@ -163,9 +166,10 @@ impl Tracker {
             known.heard_at = now;
         }
         let was_down = known.sight == Sight::Down;
-        if alive && was_down && !matches!(self.company, Company::Lonely(_)) {
+        if alive && was_down && known.was_alive && !matches!(self.company, Company::Lonely(_)) {
             known.suspect_until = now.after(SUSPICION);
         }
+        known.was_alive |= alive;
         if !alive && !was_down && sighting.told.phase != Phase::Left {
             detections.push(now.since(known.heard_at));
         }
@@ -250,7 +254,12 @@ mod tests {
         assert_eq!(sights(&tracker.look(at(8), back()))[0].1, Sight::Suspect);
         assert_eq!(sights(&tracker.look(at(9), back()))[0].1, Sight::Alive);
         tracker.look(at(10), vec![sighting("a", 1, false, 2), b()]);
-        let look = tracker.look(at(11), vec![sighting("a", 2, true, 1), b()]);
+        // A life that is listed before it is heard of was never lost.
+        let look = tracker.look(at(11), vec![sighting("a", 2, false, 1), b()]);
+        assert_eq!(sights(&look)[0], ("a", Sight::Down));
+        let look = tracker.look(at(12), vec![sighting("a", 2, true, 2), b()]);
+        assert_eq!(sights(&look)[0], ("a", Sight::Alive));
+        let look = tracker.look(at(13), vec![sighting("a", 3, true, 1), b()]);
         assert_eq!(sights(&look)[0], ("a", Sight::Alive));
     }
 

@@ -17,7 +17,7 @@ use super::messages::Message;
 use super::words::{Action, Call, Elapsed, Event, How, Owner, Phase, Row, Sight};
 use super::{Config, Machine};
 use crate::gossip::{Gossip, Members};
-use crate::metrics;
+use crate::metrics::OwnershipMetrics;
 use crate::ports::{OwnershipStore, RunHost, Talk};
 
 /// Events that wait for the machine, at most.
@@ -104,6 +104,7 @@ pub fn start(parts: Parts) -> (Ownership, impl Future<Output = ()> + Send) {
         told,
         table: table_told,
         down: BTreeMap::new(),
+        metrics: OwnershipMetrics::new(),
     };
     let events_of = sender.clone();
     let ownership = Ownership {
@@ -124,6 +125,7 @@ struct Driver {
     table: watch::Sender<Arc<[Row]>>,
     /// Nodes that are down, and since when.
     down: BTreeMap<NodeName, Elapsed>,
+    metrics: OwnershipMetrics,
 }
 
 impl Driver {
@@ -196,7 +198,7 @@ impl Driver {
             let row = self.machine.rows().get(usize::from(shard.0));
             let owner = row.and_then(|row| row.owner.as_ref());
             if let Some(since) = owner.and_then(|owner| self.down.get(&owner.node)) {
-                metrics::taken_over(now.since(*since));
+                self.metrics.taken_over(now.since(*since));
             }
         }
     }
@@ -209,7 +211,7 @@ impl Driver {
         for action in self.machine.step(now, event) {
             self.carry_out(action);
         }
-        metrics::owned(self.machine.owned());
+        self.metrics.owned(self.machine.owned());
         let standing = standing_of(&self.machine);
         self.told.send_if_modified(|told| {
             let changed = *told != standing;
@@ -239,7 +241,7 @@ impl Driver {
                 reason,
             } => {
                 info!(%shard, %epoch, reason = reason.as_str(), "a shard is opened");
-                metrics::placed(reason);
+                self.metrics.placed(reason);
                 host.open_shard(shard, epoch, hot);
             }
             Action::CloseShard { shard, epoch, how } => self.close(shard, epoch, how),

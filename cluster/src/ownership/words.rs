@@ -215,6 +215,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Unowned, Self::Takeover, Self::Handover];
+
     /// The reason as a label.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -86,9 +86,9 @@ async fn live(told: &str) {
         tls,
     };
     let (sender, mut gone) = mpsc::channel(16);
-    let started = Gateway::start(options, Arc::new(Answers), sender).await;
-    let (gateway, driver) = started.expect("a port is free");
-    tokio::spawn(driver);
+    let started = Gateway::start(options.clone(), Arc::new(Answers), sender.clone()).await;
+    let (mut gateway, driver) = started.expect("a port is free");
+    let mut driving = tokio::spawn(driver);
     let refused = Arc::new(Mutex::new(String::new()));
     let seen = refused.clone();
     tokio::spawn(async move {
@@ -106,6 +106,19 @@ async fn live(told: &str) {
         }
     });
     while let Some(line) = commands.recv().await {
+        if let Some((id, "restart")) = line.split_once(' ') {
+            driving.abort();
+            let _ = driving.await;
+            let options = Options {
+                listen: gateway.address(),
+                ..options.clone()
+            };
+            let started = Gateway::start(options, Arc::new(Answers), sender.clone()).await;
+            let (another, driver) = started.expect("the port is free again");
+            driving = tokio::spawn(driver);
+            gateway = another;
+            say(id, "ok");
+        }
         let gateway = gateway.clone();
         let refused = refused.lock().expect("no panic").clone();
         tokio::spawn(async move { obey(&gateway, &line, refused).await });
@@ -125,6 +138,7 @@ async fn obey(gateway: &Gateway, line: &str, refused: String) {
             say(words[0], &names.join(","));
         }
         "refused" => say(words[0], &refused),
+        "restart" => {}
         "remotable" => {
             let pids = ractor::registry::get_all_pids().into_iter();
             let own = pids.filter(|actor| actor.supports_remoting() && actor.get_id().is_local());

@@ -286,7 +286,7 @@ const IN_FILE: &[(&str, &str, &str)] = &[
         "has no effect without store.url",
     ),
     (
-        "[store]\nurl = \"postgres://db/x\"\nexport_bytes = \"1GiB\"",
+        "[store]\nurl = \"postgres://db/x\"\nexport_bytes = \"2GiB\"",
         "crane.toml:3: store.export_bytes",
         "has no effect with the runs in PostgreSQL",
     ),
@@ -343,7 +343,7 @@ const IN_FILE: &[(&str, &str, &str)] = &[
     (
         "[store]\nurl = \"postgres://db/x\"\n[cluster]\nlease = \"2m\"",
         "crane.toml:4: cluster.lease",
-        "from 500ms to 60s",
+        "from 500ms to 1m",
     ),
     // no configuration at all
     ("[api\nlisten = 1", "crane.toml:1: ", ""),

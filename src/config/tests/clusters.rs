@@ -103,7 +103,7 @@ fn secrets_come_from_a_file_or_the_variable_of_the_cluster() {
 
 #[test]
 fn in_a_cluster_a_node_is_called_as_its_host_unless_it_is_named() {
-    let mut reader = |host: Option<&str>, text: &str| {
+    let reader = |host: Option<&str>, text: &str| {
         let mut reader = Reader::new(Layers {
             file: file(text),
             ..Layers::default()

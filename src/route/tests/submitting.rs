@@ -34,20 +34,12 @@ async fn a_submission_whose_answer_is_lost_makes_no_twin() {
             let before = world.created().len();
             world.fault("b", fault);
             let request = Request { key, ..request() };
-            let (run, _) = submit(&a, request).await;
+            let (run, told) = submit(&a, request).await;
+            assert!(told.created);
             assert_eq!(world.created().len(), before + 1, "{fault:?}");
             assert_eq!(world.created()[before].1, run);
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_run_without_a_key_is_created_by_its_request_also_when_an_answer_was_lost() {
-    let world = World::new(true);
-    let (a, _b) = (world.shared("a"), world.shared("b"));
-    world.give_all("b");
-    world.fault("b", Fault::ReplyLost);
-    assert!(submit(&a, request()).await.1.created);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,14 +5,18 @@ use super::*;
 
 const JSON: &str = "content-type: application/json\r\n";
 
-/// Three nodes that each own something; `None` where PostgreSQL is not installed.
-fn three() -> Option<Vec<Node>> {
+/// The settings of a store in a database of its own; `None` where PostgreSQL is not installed.
+pub(super) fn store() -> Option<String> {
     let server = Server::shared()?;
     let database = server.database();
     let directory = server.dir().to_str().unwrap().replace('/', "%2F");
-    let store =
-        format!("[store]\nurl = \"postgres://crane@{directory}/{database}\"\nallow_unsafe = true");
-    let store = format!("{store}\n");
+    let url = format!("postgres://crane@{directory}/{database}");
+    Some(format!("[store]\nurl = \"{url}\"\nallow_unsafe = true\n"))
+}
+
+/// Three nodes that each own something; `None` where PostgreSQL is not installed.
+pub(super) fn three() -> Option<Vec<Node>> {
+    let store = store()?;
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let names = ["a", "b", "c"];
     let nodes: Vec<Node> = names
@@ -33,7 +37,7 @@ fn three() -> Option<Vec<Node>> {
 }
 
 /// Submits runs of a kind at `nodes[0]` until one is owned by `owner`; its id.
-fn run_of(nodes: &[Node], owner: &str, body: &Value) -> String {
+pub(super) fn run_of(nodes: &[Node], owner: &str, body: &Value) -> String {
     loop {
         let answer = nodes[0].serving.post("/runs", body);
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -142,7 +146,7 @@ fn a_key_is_one_run_wherever_it_arrives(nodes: &[Node]) {
 }
 
 /// The nodes without the one that `ends` ends.
-fn without(mut nodes: Vec<Node>, name: &str) -> (Vec<Node>, Node) {
+pub(super) fn without(mut nodes: Vec<Node>, name: &str) -> (Vec<Node>, Node) {
     let position = nodes.iter().position(|node| node.name == name).unwrap();
     let gone = nodes.remove(position);
     (nodes, gone)

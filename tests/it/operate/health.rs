@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::node::{Answer, Node, program, signal};
 use super::scrape::value;
-use crate::program::Home;
+use crate::program::{Home, Server};
 
 #[test]
 fn a_healthy_node_says_so_part_by_part() {
@@ -83,8 +83,49 @@ fn a_node_that_drains_is_alive_and_not_ready_and_ends_by_itself() {
     assert_eq!(ready.json()["checks"]["application"], false);
     assert_eq!(node.get("/api/v1/health/live").code, 200);
     assert_eq!(node.get("/api/v1/health").json()["status"], "degraded");
+    let server = format!("--server {}", node.url());
+    let asked = home.crane(&format!("health {server}"));
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert_eq!(asked.stderr, "error: not ready: application\n");
+    let asked = home.crane(&format!("health --live {server}"));
+    assert_eq!((asked.code, asked.stdout.as_str()), (Some(0), "alive\n"));
     let (status, log) = node.end();
     assert!(status.success(), "{status}: {log}");
+}
+
+/// What a container's health check runs: the program is all there is.
+#[test]
+fn the_program_asks_the_node_of_its_own_configuration_once() {
+    let home = Home::new();
+    let node = Node::start(&home);
+    let url = node.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    // As in a container; whether a node may listen there is not this command's business.
+    let listen = format!("[api]\nlisten = \"0.0.0.0:{port}\"\n");
+    home.file("crane.toml", listen);
+    let asked = home.crane("health");
+    assert_eq!((asked.code, asked.stdout.as_str()), (Some(0), "ready\n"));
+    drop(node);
+    for line in ["health", "health --live", &format!("health --server {url}")] {
+        let asked = home.crane(line);
+        assert_eq!(asked.code, Some(1), "{line}: {asked:?}");
+        let said = &asked.stderr;
+        assert!(
+            said.starts_with("error: cannot reach http://127.0.0.1:"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_node_is_not_healthy() {
+    let home = Home::new();
+    let web = Server::start();
+    let asking = home.start(&format!("health --server {}", web.url));
+    web.request().answer_json(&json!({ "up": true }));
+    let asked = asking.end();
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(asked.stderr.contains("is it a crane node"), "{asked:?}");
 }
 
 /// The disk is made slow from outside, so that nothing of the program is prepared for it.

@@ -233,46 +233,109 @@ fn the_summary_counts_and_its_runs_survive_a_restart() {
     assert_eq!(again["tools"]["total_executions"], 0);
 }
 
+/// The metrics that a node shows.
+pub(crate) fn shown(text: &str) -> BTreeSet<&str> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| line.split(' ').next()).collect()
+}
+
+/// The metrics in the document for operators: of every node, and those that only a node of a cluster
+/// has.
+pub(crate) fn documented() -> (BTreeSet<String>, BTreeSet<String>) {
+    let document = std::fs::read_to_string(repository("docs/operating.md")).unwrap();
+    let named = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.filter_map(|row| row.split('`').next())
+            .filter(|name| name.starts_with("crane_") || name.starts_with("process_"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (before, rest) = document.split_once("**Cluster**").unwrap();
+    let (cluster, after) = rest.split_once("\n**").unwrap();
+    (named(&format!("{before}{after}")), named(cluster))
+}
+
 /// The document is a table of exactly what is there.
 #[test]
 fn the_document_for_operators_names_every_metric_and_no_other() {
     let home = Home::new();
     let node = Node::start(&home);
     let text = node.scrape();
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let there: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
-    let document = std::fs::read_to_string(repository("docs/operating.md")).unwrap();
-    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
-    let named: BTreeSet<_> = rows
-        .filter_map(|row| row.split('`').next())
-        .filter(|name| name.starts_with("crane_") || name.starts_with("process_"))
-        .collect();
+    let there: BTreeSet<String> = shown(&text).into_iter().map(str::to_owned).collect();
+    let (named, _) = documented();
     let differing: Vec<_> = named.symmetric_difference(&there).collect();
     assert!(differing.is_empty(), "{differing:?}");
 }
 
+/// What operators are given to watch a node with.
+const WATCHERS: &[&str] = &[
+    "docker/prometheus/alerts.yml",
+    "docker/prometheus/alerts_test.yml",
+    "docker/grafana/crane.json",
+];
+
 #[test]
-fn the_alerts_of_the_document_are_rules() {
-    let Some(mut promtool) = program("promtool") else {
-        return;
-    };
-    let document = std::fs::read_to_string(repository("docs/operating.md")).unwrap();
-    let (_, rest) = document.split_once("```yaml\ngroups:").unwrap();
-    let (rules, _) = rest.split_once("```").unwrap();
-    let home = Home::new();
-    let path = home.path("rules.yml");
-    std::fs::write(&path, format!("groups:{rules}")).unwrap();
-    let output = promtool
-        .args(["check", "rules"])
-        .arg(path)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    // And each metric in them is one.
-    for word in rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-        let name = word.strip_suffix("_bucket").unwrap_or(word);
-        let is_metric = name.starts_with("crane_") || name.starts_with("process_");
-        let row = format!("| `{name}` |");
-        assert!(!is_metric || document.contains(&row), "{name}");
+fn alerts_and_dashboard_use_metrics_that_exist() {
+    let known = known_metrics();
+    for file in WATCHERS {
+        let text = std::fs::read_to_string(repository(file)).unwrap();
+        let used = metrics_in(&text);
+        let unknown: Vec<_> = used.iter().filter(|name| !known.contains(*name)).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
+        assert!(used.len() > 3, "{file}: {used:?}");
     }
+    assert!(!known.contains("crane_runs_submited_total"));
+}
+
+#[test]
+fn every_alert_is_in_the_document_and_no_other() {
+    let read = |path: &str| std::fs::read_to_string(repository(path)).unwrap();
+    let (rules, document) = (read(WATCHERS[0]), read("docs/operating.md"));
+    let rules: BTreeSet<_> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let named: BTreeSet<_> = rows
+        .flat_map(|row| row.split('|').next().unwrap().split('`'))
+        .filter(|word| word.starts_with("Crane"))
+        .collect();
+    assert_eq!(named, rules);
+}
+
+#[test]
+fn promtool_finds_the_alerts_to_do_what_they_say() {
+    for (verb, file) in [("check", WATCHERS[0]), ("test", WATCHERS[1])] {
+        let Some(mut promtool) = program("promtool") else {
+            return;
+        };
+        let output = promtool
+            .args([verb, "rules"])
+            .arg(repository(file))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+/// Names of metrics in a text, histograms without what is appended to them.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with("crane_") || word.starts_with("process_"));
+    // What ends in an underscore is the beginning of a pattern.
+    let whole = names.filter(|name| !name.ends_with('_'));
+    whole
+        .map(|name| name.strip_suffix("_bucket").unwrap_or(name).to_owned())
+        .collect()
+}
+
+/// Every metric there is: those of the document, which another test holds against a node, and those
+/// that only a cluster has.
+fn known_metrics() -> BTreeSet<String> {
+    let read = |path: &str| std::fs::read_to_string(repository(path)).unwrap();
+    let document = read("docs/operating.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut names = metrics_in(&read("cluster/src/metrics.rs"));
+    names.extend(rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned())));
+    names
 }

@@ -63,6 +63,11 @@ impl Node {
         Self { process }
     }
 
+    /// What `--server` takes.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.process.address)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -59,6 +59,11 @@ impl Serving {
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(mut self) {
         self.process.kill();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        self.process.end()
     }
 
     /// Whether it still runs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crane_core::Epoch;
 
 use super::*;
+use crate::gateway::envelope::WAITS;
 
 /// Echoes; panics on "panic"; never answers on "hang".
 struct Echo;
@@ -124,4 +125,26 @@ async fn a_transfer_that_nobody_knows_is_said_to_be_lost() {
         bytes: vec![1],
     };
     assert_eq!(answer(&actor, part.encode()).await, Frame::Lost);
+}
+
+#[tokio::test]
+async fn requests_that_are_held_back_on_purpose_keep_out_no_others() {
+    let actor = actor().await;
+    let waiting = Request {
+        kind: WAITS | 7,
+        deadline: Duration::from_secs(600),
+        ..request(b"hang")
+    };
+    let waiting = Frame::Whole(waiting.encode()).encode();
+    let mut ports = Vec::new();
+    for _ in 0..2 * UNDER_WAY {
+        let (port, reply) = ractor::concurrency::oneshot();
+        ports.push(reply);
+        let call = GatewayMsg::Call(waiting.clone(), port.into());
+        actor.cast(call).expect("it is there");
+    }
+    assert_eq!(
+        reply(&actor, &request(b"now")).await,
+        Reply::Done(b"now".to_vec())
+    );
 }

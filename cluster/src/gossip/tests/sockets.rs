@@ -113,6 +113,27 @@ async fn a_node_with_another_secret_joins_nothing() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gossip_that_was_cut_off_is_started_again_and_whoever_holds_it_goes_on() {
+    let mut tasks = JoinSet::new();
+    let first = options("a", vec![], "correct horse battery");
+    let seed = vec![first.listen.to_string()];
+    let a = start(first.clone(), &mut tasks).await;
+    // Before b, so that it is all that is aborted.
+    tasks.abort_all();
+    while tasks.join_next().await.is_some() {}
+    a.tell(|told| told.zone = "north".into());
+    let b = start(options("b", seed, "correct horse battery"), &mut tasks).await;
+    let again = a.start_again(first).await.expect("the port is free again");
+    tasks.spawn(again);
+    wait_for(&a, |members| alive(members) == 1).await;
+    wait_for(&b, |members| {
+        let mut members = members.members.iter();
+        members.any(|member| member.sight == Sight::Alive && member.told.zone == "north")
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_that_names_it() {
     let taken = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
