@@ -1,6 +1,7 @@
 //! What must hold in the end, as sentences about what does not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -36,12 +37,23 @@ impl Disturbance {
 }
 
 /// What was done, and how much of it twice.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Tally {
-    pub(crate) effects: usize,
-    pub(crate) keys: usize,
+    effects: usize,
+    keys: usize,
     /// Effects beside the one that was journaled, by what explains them.
-    pub(crate) explained: BTreeMap<String, usize>,
+    explained: BTreeMap<String, usize>,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (effects, keys) = (self.effects, self.keys);
+        write!(
+            f,
+            "{effects} effects of {keys} steps, explained: {:?}",
+            self.explained
+        )
+    }
 }
 
 /// All that is wrong with a cluster that is at rest.

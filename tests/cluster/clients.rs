@@ -34,6 +34,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What clients of these nodes share.
+    pub(crate) fn of(nodes: Vec<SocketAddr>) -> Self {
+        Self {
+            nodes,
+            stop: AtomicBool::new(false),
+            over: Mutex::default(),
+            unexpected: Mutex::default(),
+            told: Mutex::default(),
+            repeated: AtomicUsize::new(0),
+        }
+    }
+
     pub(crate) fn wrong(&self, what: String) {
         println!("unexpected: {what}");
         self.unexpected.lock().unwrap().push(what);
@@ -49,13 +61,15 @@ impl Shared {
     }
 }
 
+/// The body of the n-th message of a client, by the name of its run.
+pub(crate) type Message = Box<dyn Fn(usize, &str) -> Value + Send>;
+
 /// Submits one run after the other, each until it is acknowledged.
 pub(crate) struct Submitter {
     pub(crate) shared: Arc<Shared>,
     pub(crate) number: usize,
     pub(crate) random: Random,
-    /// The body of its n-th message.
-    pub(crate) message: Box<dyn Fn(usize, &str) -> Value + Send>,
+    pub(crate) message: Message,
     /// Pause between two runs.
     pub(crate) every: Duration,
     /// `wait` of its requests.
@@ -169,7 +183,7 @@ pub(crate) fn once(
         match wire::ask(node, method, path, headers, body) {
             Ok(answer) if answer.status < 300 => return Ok((answer, begun.elapsed())),
             Ok(answer) => return Err(format!("{method} {path} at {node}: {answer:?}")),
-            Err(Failure::Unreached(_)) => {}
+            Err(Failure::Unreached) => {}
             Err(Failure::Broken(why)) => return Err(format!("{method} {path} at {node}: {why}")),
         }
     }

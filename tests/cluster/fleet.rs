@@ -190,6 +190,15 @@ impl Fleet {
         self.nodes.iter().map(count).collect()
     }
 
+    /// Waits until each node has about as much as the others.
+    #[track_caller]
+    pub(crate) fn balanced(&self) {
+        let fair = 512 / self.nodes.len();
+        until("shards are balanced", Duration::from_secs(90), || {
+            self.shards().iter().all(|owned| *owned >= fair * 4 / 5)
+        });
+    }
+
     /// A node that runs and can be asked.
     pub(crate) fn any_ready(&self) -> &Node {
         let ready = self
@@ -203,17 +212,6 @@ impl Fleet {
     pub(crate) fn tails(&self) -> String {
         let tails: Vec<String> = self.nodes.iter().map(Node::tail).collect();
         tails.join("\n")
-    }
-
-    /// Number of lines that the nodes have logged with this text.
-    pub(crate) fn logged(&self, text: &str) -> usize {
-        let logs = self
-            .nodes
-            .iter()
-            .map(|node| std::fs::read_to_string(node.log()));
-        let logs = logs.map(Result::unwrap_or_default);
-        logs.map(|log| log.lines().filter(|line| line.contains(text)).count())
-            .sum()
     }
 
     /// Keeps the logs when that was asked for; says where they are.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::clients::{self, Shared, Submitter};
 use crate::effects::{Effect, Effects};
 use crate::fleet::Fleet;
+use crate::node::Node;
 use crate::system::Random;
 use crate::wire::{self, History};
 
@@ -74,14 +75,7 @@ impl Load {
     /// Begins.
     pub(crate) fn start(fleet: &Fleet, random: &mut Random, kind: Kind) -> Self {
         let effects = Effects::start(fleet.network.host());
-        let shared = Arc::new(Shared {
-            nodes: fleet.nodes.iter().map(crate::node::Node::api).collect(),
-            stop: false.into(),
-            over: Mutex::default(),
-            unexpected: Mutex::default(),
-            told: Mutex::default(),
-            repeated: 0.into(),
-        });
+        let shared = Arc::new(Shared::of(fleet.nodes.iter().map(Node::api).collect()));
         let (to_follow, runs) = channel();
         let submitters = (0..SUBMITTERS).map(|number| {
             let urls = [20, 60, 300].map(|milliseconds| effects.url(milliseconds));

@@ -31,6 +31,7 @@ mod checker;
 mod clients;
 mod database;
 mod effects;
+mod figures;
 mod fleet;
 mod load;
 mod nemesis;

@@ -80,16 +80,7 @@ impl Nemesis {
         let victim = self.victim(fleet);
         let from = Instant::now();
         let disturbed: Vec<usize> = match act {
-            Act::Kill => {
-                fleet.nodes[victim].kill();
-                self.disturb(act, &[victim], from, fleet);
-                // Others take over before it is back, or it is back before.
-                wait(Duration::from_millis(
-                    200 + 100 * self.random.below(50) as u64,
-                ));
-                fleet.nodes[victim].start();
-                return;
-            }
+            Act::Kill => return self.kill(victim, fleet),
             Act::ShortPause | Act::LongPause => {
                 let length = if act == Act::LongPause { long } else { short };
                 fleet.nodes[victim].pause();
@@ -148,6 +139,16 @@ impl Nemesis {
             fleet.network.heal(node);
         }
         self.disturb(act, &disturbed, from, fleet);
+    }
+
+    fn kill(&mut self, victim: usize, fleet: &mut Fleet) {
+        let from = Instant::now();
+        fleet.nodes[victim].kill();
+        self.disturb(Act::Kill, &[victim], from, fleet);
+        // Others take over before it is back, or it is back before.
+        let tenths = u32::try_from(self.random.below(50)).unwrap_or(0);
+        wait(Duration::from_millis(200) + Duration::from_millis(100) * tenths);
+        fleet.nodes[victim].start();
     }
 
     /// A node that has something to lose.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,11 +25,11 @@ pub(crate) struct Seen {
 }
 
 /// Somebody who uses a cluster.
-pub(crate) struct User {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) number: usize,
-    pub(crate) random: Random,
-    pub(crate) seen: Seen,
+struct User {
+    shared: Arc<Shared>,
+    number: usize,
+    random: Random,
+    seen: Seen,
 }
 
 impl User {
@@ -49,7 +49,7 @@ impl User {
     }
 
     /// Submits, waits, reads and lists, one request after the other.
-    pub(crate) fn work(mut self) -> Seen {
+    fn work(mut self) -> Seen {
         let steps = json!([
             { "id": "a", "tool": "sleep", "input": { "milliseconds": 50 } },
             { "id": "b", "tool": "echo", "input": { "value": 1 }, "depends_on": ["a"] },
@@ -83,38 +83,37 @@ impl User {
     }
 }
 
+/// Begins to use a cluster.
+pub(crate) fn users(
+    shared: &Arc<Shared>,
+    random: &mut Random,
+    count: usize,
+) -> Vec<JoinHandle<Seen>> {
+    let user = |number| User {
+        shared: shared.clone(),
+        number,
+        random: random.fork(),
+        seen: Seen::default(),
+    };
+    let users: Vec<User> = (0..count).map(user).collect();
+    let begin = |user: User| thread::spawn(move || user.work());
+    users.into_iter().map(begin).collect()
+}
+
 #[test]
 fn a_rolling_restart_fails_no_request() {
     let Some(_turn) = system::turn() else { return };
-    let shape = Shape {
+    let mut fleet = Fleet::start(Shape {
         nodes: 3,
         ..Shape::default()
-    };
-    let mut fleet = Fleet::start(shape);
-    let shared = Arc::new(Shared {
-        nodes: fleet.nodes.iter().map(Node::api).collect(),
-        stop: false.into(),
-        over: Default::default(),
-        unexpected: Default::default(),
-        told: Default::default(),
-        repeated: Default::default(),
     });
-    let mut random = Random::from_env();
-    let clients = (0..4).map(|number| {
-        let user = User {
-            shared: shared.clone(),
-            number,
-            random: random.fork(),
-            seen: Seen::default(),
-        };
-        thread::spawn(move || user.work())
-    });
-    let clients: Vec<_> = clients.collect();
+    let shared = Arc::new(Shared::of(fleet.nodes.iter().map(Node::api).collect()));
+    let users = users(&shared, &mut Random::from_env(), 4);
     for _ in 0..system::rounds() {
         restart(&mut fleet, &[0, 1, 2]);
     }
     shared.stop.store(true, Ordering::Relaxed);
-    let seen: Vec<Seen> = clients.into_iter().map(|one| one.join().unwrap()).collect();
+    let seen: Vec<Seen> = users.into_iter().map(|user| user.join().unwrap()).collect();
     let requests: usize = seen.iter().map(|seen| seen.requests).sum();
     let slowest = seen.iter().map(|seen| seen.slowest).max();
     let failed: Vec<&String> = seen.iter().flat_map(|seen| &seen.failed).collect();
