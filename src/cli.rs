@@ -179,7 +179,7 @@ fn carry_out(cli: Cli) -> Result<u8, Failure> {
         Command::Plan(command) => plan::run(&command),
         Command::Config(command) => config::run(&command, cli.log.as_deref()),
         Command::Health(arguments) => block_on_one_thread(health::run(arguments)),
-        Command::Check(arguments) => check::run(&arguments),
+        Command::Check(arguments) => block_on_one_thread(check::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -148,6 +148,21 @@ pub struct PostgresConfig {
     pub allow_unsafe: bool,
 }
 
+impl PostgresConfig {
+    /// The database at `url`, with the defaults.
+    pub fn at(url: Hidden) -> Self {
+        Self {
+            url,
+            schema: DEFAULT_SCHEMA.to_owned(),
+            ca: None,
+            allow_unsafe: false,
+        }
+    }
+}
+
+/// The schema of a database unless another is named.
+const DEFAULT_SCHEMA: &str = "crane";
+
 /// The other nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterConfig {

@@ -12,6 +12,7 @@
 mod host;
 mod shared;
 mod telling;
+mod unfenced;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

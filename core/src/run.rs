@@ -24,6 +24,7 @@ mod ending;
 mod evaluate;
 mod fold;
 mod messages;
+pub mod order;
 pub mod read;
 mod recover;
 mod reopen;

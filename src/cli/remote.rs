@@ -18,6 +18,7 @@ use super::interrupt::Interrupt;
 use super::place::{Data, quoted};
 use super::request::errors;
 use crate::client::{self, Client, Options, Target, Token};
+use crate::config::{Hidden, PostgresConfig};
 use crate::output;
 
 /// Names the server when no option does.
@@ -76,6 +77,16 @@ impl Place {
             Some(server) => Ok(Found::Server(server)),
             None => Ok(Found::Data(self.data)),
         }
+    }
+
+    /// The database at `url`, with what the configuration says of databases.
+    pub(super) fn database(self, url: String) -> Result<PostgresConfig, Failure> {
+        let configured = self.data.find()?.store.postgres;
+        let url = Hidden::new(url);
+        Ok(match configured {
+            Some(configured) => PostgresConfig { url, ..configured },
+            None => PostgresConfig::at(url),
+        })
     }
 
     /// The data directory, for what only works there: `what` is said when a server was asked for.

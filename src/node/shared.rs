@@ -61,6 +61,7 @@ async fn try_open(
         retention: config.store.retention,
         ..Options::new(url, name, Arc::new(move || now.now()))
     };
+    let options = super::unfenced::store(options);
     let store = Arc::new(PostgresStore::open(options).await?);
     check_name(store.as_ref(), name, config.cluster.lease).await?;
     let owner = store.join().await?;

@@ -99,9 +99,10 @@ pub struct Options {
     pub readers: usize,
     /// The clock that retention goes by.
     pub now: Clock,
-    /// The negative control: writes are not fenced.
-    #[cfg(test)]
-    pub(crate) unfenced: bool,
+    /// The negative control of tests, which no build for use has: writes are not fenced.
+    #[cfg(any(test, debug_assertions))]
+    #[doc(hidden)]
+    pub unfenced: bool,
 }
 
 impl Options {
@@ -118,13 +119,13 @@ impl Options {
             retention: Retention::default(),
             readers: 4,
             now,
-            #[cfg(test)]
+            #[cfg(any(test, debug_assertions))]
             unfenced: false,
         }
     }
 
     fn is_fenced(&self) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, debug_assertions))]
         if self.unfenced {
             return false;
         }

@@ -6,6 +6,7 @@
     reason = "a helper of a test may panic like the test"
 )]
 
+mod check;
 mod outages;
 mod refusals;
 mod security;

@@ -32,7 +32,7 @@ pub(crate) const APPEND: &str = concat!(
 );
 
 /// The negative control of the tests: [`APPEND`] that believes every epoch.
-#[cfg(test)]
+#[cfg(any(test, debug_assertions))]
 pub(crate) const APPEND_UNFENCED: &str = concat!(
     include_str!("sql/append_input.sql"),
     "fence AS MATERIALIZED (
@@ -237,13 +237,15 @@ pub(crate) const ROWS_OF_RUN: &str = "SELECT after, seq, octet_length(events) FR
 pub(crate) const MERGE: &str = "WITH first AS (
         SELECT after FROM journal WHERE run_id = $1 AND after = $2 AND seq = $3 FOR UPDATE
     ), part AS (
-        SELECT string_agg(events, ''::bytea ORDER BY after) AS events, max(epoch) AS epoch
+        SELECT string_agg(events, ''::bytea ORDER BY after) AS events, max(epoch) AS epoch,
+               (array_agg(incarnation ORDER BY after DESC))[1] AS incarnation
         FROM journal WHERE run_id = $1 AND after >= $2 AND seq <= $4 HAVING count(*) = $5
     ), gone AS (
         DELETE FROM journal j USING first, part
         WHERE j.run_id = $1 AND j.after > $2 AND j.seq <= $4
     )
-    UPDATE journal j SET seq = $4, events = part.events, epoch = part.epoch
+    UPDATE journal j SET seq = $4, events = part.events, epoch = part.epoch,
+                         incarnation = part.incarnation
     FROM first, part WHERE j.run_id = $1 AND j.after = first.after";
 
 /// Ended runs of some shards that SQL cannot read yet.
@@ -274,10 +276,23 @@ pub(crate) const RETIRE: &str = "WITH old AS (
 
 /// Every run with the rows of its events, for verifying.
 pub(crate) const EVERYTHING: &str = "SELECT r.run_id, r.shard, r.status, r.round, r.seq, \
-            s.epoch, j.after, j.seq, j.epoch, j.events \
-     FROM runs r JOIN shards s ON s.shard = r.shard \
+            s.epoch, j.after, j.seq, j.epoch, j.incarnation, j.events \
+     FROM runs r LEFT JOIN shards s ON s.shard = r.shard \
      LEFT JOIN journal j ON j.run_id = r.run_id ORDER BY r.run_id, j.after";
 
 /// Events without a run.
 pub(crate) const ORPHANS: &str = "SELECT DISTINCT j.run_id FROM journal j \
      WHERE NOT EXISTS (SELECT FROM runs r WHERE r.run_id = j.run_id) LIMIT 100";
+
+/// Whatever is there twice although its key says that it cannot be: the index of a key may be
+/// damaged, so that the tables themselves are read.
+pub(crate) const WITHOUT_INDEXES: &str = "SET LOCAL enable_indexscan = off; \
+     SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
+
+/// Runs that are there twice.
+pub(crate) const TWINS: &str =
+    "SELECT run_id FROM runs GROUP BY run_id HAVING count(*) > 1 LIMIT 100";
+
+/// Writes of tools that are there twice.
+pub(crate) const TOOL_TWINS: &str = "SELECT tool, key FROM tool_results GROUP BY tool, key \
+     HAVING count(*) > 1 LIMIT 100";

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod check;
 mod fences;
 mod history;
 mod kit;

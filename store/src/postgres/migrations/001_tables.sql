@@ -53,13 +53,15 @@ CREATE INDEX runs_by_label ON runs USING gin (labels jsonb_path_ops);
 
 -- Events of runs, (after, seq] a row, as they were appended or merged. The rows of a run form a
 -- chain from 0 to its last event. A row that lies within an earlier one is a leftover and counts
--- for nothing.
+-- for nothing. Who wrote a row is only ever looked at by the checker: in one epoch of a shard it must
+-- be one incarnation.
 CREATE TABLE journal (
-    run_id uuid NOT NULL,
-    after  bigint NOT NULL,
-    seq    bigint NOT NULL,
-    epoch  bigint NOT NULL,
-    events bytea NOT NULL,
+    run_id      uuid NOT NULL,
+    after       bigint NOT NULL,
+    seq         bigint NOT NULL,
+    epoch       bigint NOT NULL,
+    incarnation bigint NOT NULL,
+    events      bytea NOT NULL,
     PRIMARY KEY (run_id, after),
     CHECK (seq > after)
 );

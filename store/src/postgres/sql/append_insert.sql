@@ -15,8 +15,8 @@ ended AS MATERIALIZED (
                   IS DISTINCT FROM (x.status, x.round, x.completed_at, x.wake_at)) AS differs
     FROM x LEFT JOIN runs r ON r.run_id = x.run_id AND x.after > 0
 ), added AS (
-    INSERT INTO journal (run_id, after, seq, epoch, events)
-    SELECT l.run_id, l.after, l.seq, l.epoch, l.events
+    INSERT INTO journal (run_id, after, seq, epoch, incarnation, events)
+    SELECT l.run_id, l.after, l.seq, l.epoch, $13::bigint, l.events
     FROM looked l
     WHERE l.owned AND l.stored = l.after AND l.is_there
     ON CONFLICT DO NOTHING

@@ -81,7 +81,7 @@ async fn a_takeover_waits_for_an_append_that_is_under_way() {
     obstacle.batch_execute("BEGIN").await.unwrap();
     let id = told.run.to_string();
     let row = format!(
-        "INSERT INTO journal VALUES ('{id}', {}, 1000, 1, '')",
+        "INSERT INTO journal VALUES ('{id}', {}, 1000, 1, 1, '')",
         told.records.len()
     );
     obstacle.batch_execute(&row).await.unwrap();

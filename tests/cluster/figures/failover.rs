@@ -1,0 +1,167 @@
+//! How long runs stand still: when their node is killed, and while nodes are restarted in order.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crane_core::Timestamp;
+use serde_json::{Value, json};
+
+use super::{figure, samples, spread};
+use crate::clients::Shared;
+use crate::fleet::{Fleet, Shape};
+use crate::nemesis::restart;
+use crate::node::Node;
+use crate::restarts::{Seen, users};
+use crate::system::{self, Random};
+use crate::wire;
+
+/// Runs that are under way.
+const RUNS: usize = 60;
+/// How long a step takes.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Submits runs that are under way for so long; their ids.
+fn submit(fleet: &Fleet, lasting: Duration) -> Vec<String> {
+    let steps = lasting.as_millis() / STEP.as_millis();
+    let steps = (0..steps).map(|n| {
+        let after: Vec<String> = n
+            .checked_sub(1)
+            .map(|n| format!("s{n}"))
+            .into_iter()
+            .collect();
+        json!({ "id": format!("s{n}"), "tool": "sleep", "depends_on": after,
+                "input": { "milliseconds": STEP.as_millis() } })
+    });
+    let body = json!({ "plan": { "steps": steps.collect::<Vec<_>>() } }).to_string();
+    let ids = (0..RUNS).map(|number| {
+        let node = fleet.nodes[number % fleet.nodes.len()].api();
+        let answer = wire::ask(node, "POST", "/api/v1/runs", &[], &body).unwrap();
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["run_id"].as_str().unwrap().to_owned()
+    });
+    ids.collect()
+}
+
+/// When each event of a run was, since 1970.
+fn instants(fleet: &Fleet, run: &str) -> Vec<Duration> {
+    let path = format!("/api/v1/runs/{run}/events");
+    let events = fleet.any_ready().ask(&path).unwrap().json();
+    let at = |event: &Value| {
+        let at: Timestamp = serde_json::from_value(event["at"].clone()).unwrap();
+        Duration::from_micros(at.0.unsigned_abs())
+    };
+    events.as_array().unwrap().iter().map(at).collect()
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// The node of each run.
+fn owners(fleet: &Fleet, runs: &[String]) -> BTreeMap<String, String> {
+    let owner = |run: &String| {
+        let answer = fleet
+            .any_ready()
+            .ask(&format!("/api/v1/runs/{run}"))
+            .unwrap();
+        let node = answer.json()["node"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        (run.clone(), node)
+    };
+    runs.iter().map(owner).collect()
+}
+
+/// From the kill of a node to the next event of each of its runs.
+fn after_a_kill(lease: Duration) {
+    let shape = Shape {
+        nodes: 3,
+        lease,
+        ..Shape::default()
+    };
+    let mut fleet = Fleet::start(shape);
+    fleet.balanced();
+    let mut times = Vec::new();
+    for sample in 0..samples() {
+        let runs = submit(&fleet, Duration::from_secs(15) + lease);
+        thread::sleep(Duration::from_secs(1));
+        let owners = owners(&fleet, &runs);
+        let victim = usize::try_from(sample).unwrap() % fleet.nodes.len();
+        let killed = now();
+        fleet.nodes[victim].kill();
+        thread::sleep(Duration::from_secs(8) + lease);
+        let name = fleet.nodes[victim].name.clone();
+        for (run, _) in owners.iter().filter(|(_, owner)| **owner == name) {
+            let mut later = instants(&fleet, run).into_iter().filter(|at| *at > killed);
+            let next = later.next();
+            times.push(next.map_or(Duration::MAX, |next| next - killed));
+        }
+        fleet.nodes[victim].start();
+        fleet.calm();
+        fleet.balanced();
+    }
+    let standing = times.iter().filter(|time| **time == Duration::MAX).count();
+    times.retain(|time| *time != Duration::MAX);
+    figure(
+        "kill_to_progress",
+        json!({ "lease_ms": lease.as_millis(), "never": standing, "time": spread(times) }),
+    );
+}
+
+#[test]
+#[ignore = "a figure"]
+fn figures_of_a_kill() {
+    let Some(_turn) = system::turn() else { return };
+    after_a_kill(Duration::from_secs(3));
+    after_a_kill(Duration::from_secs(1));
+}
+
+#[test]
+#[ignore = "a figure"]
+fn figures_of_a_rolling_restart() {
+    let Some(_turn) = system::turn() else { return };
+    let shape = Shape {
+        nodes: 3,
+        lease: Duration::from_secs(3),
+        ..Shape::default()
+    };
+    let mut fleet = Fleet::start(shape);
+    fleet.balanced();
+    let shared = std::sync::Arc::new(Shared::of(fleet.nodes.iter().map(Node::api).collect()));
+    let users = users(&shared, &mut Random::from_env(), 4);
+    let mut gaps = Vec::new();
+    for _ in 0..samples() {
+        for node in 0..fleet.nodes.len() {
+            let runs = submit(&fleet, Duration::from_secs(40));
+            restart(&mut fleet, &[node]);
+            for run in runs {
+                let instants = instants(&fleet, &run);
+                let gap = instants
+                    .windows(2)
+                    .map(|pair| pair[1].saturating_sub(pair[0]))
+                    .max();
+                // What is beyond the step that was running is the pause.
+                gaps.push(gap.unwrap_or_default().saturating_sub(STEP));
+            }
+        }
+    }
+    shared.stop.store(true, Ordering::Relaxed);
+    let seen: Vec<Seen> = users.into_iter().map(|user| user.join().unwrap()).collect();
+    let requests: usize = seen.iter().map(|seen| seen.requests).sum();
+    let failed: usize = seen.iter().map(|seen| seen.failed.len()).sum();
+    let slowest = seen
+        .iter()
+        .map(|seen| seen.slowest)
+        .max()
+        .unwrap_or_default();
+    figure(
+        "rolling_restart",
+        json!({
+            "nodes": 3, "restarts": samples() * 3, "requests": requests, "failed": failed,
+            "slowest_request_ms": slowest.as_millis(), "longest_pause_of_a_run": spread(gaps),
+        }),
+    );
+}

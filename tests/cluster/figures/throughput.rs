@@ -1,0 +1,111 @@
+//! Runs a second: one node on its own store, one and three nodes on one PostgreSQL.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{figure, seconds};
+use crate::fleet::{Fleet, Shape};
+use crate::node::{API, Node};
+use crate::system;
+
+/// Runs that are open at a time, over all nodes.
+const CONCURRENCY: usize = 192;
+const SHAPE: &str = "chain:10";
+
+/// Loads all nodes at once; what `crane bench` says of each.
+fn bench(nodes: &[SocketAddr]) -> Vec<Value> {
+    let started = nodes.iter().map(|node| {
+        Command::new(system::crane())
+            .args(["bench", "-o", "json", "--shape", SHAPE])
+            .args(["--server", &format!("http://{node}")])
+            .args(["--concurrency", &(CONCURRENCY / nodes.len()).to_string()])
+            .args(["--duration", &format!("{}s", seconds().as_secs())])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let started: Vec<_> = started.collect();
+    let told = started.into_iter().map(|bench| {
+        let output = bench.wait_with_output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    });
+    told.collect()
+}
+
+fn tell(store: &str, nodes: usize, benches: &[Value], more: Value) {
+    let sum = |name: &str| -> f64 { benches.iter().filter_map(|one| one[name].as_f64()).sum() };
+    let most = |name: &str| {
+        benches
+            .iter()
+            .filter_map(|one| one[name].as_f64())
+            .fold(0.0, f64::max)
+    };
+    let mut values = json!({
+        "store": store, "nodes": nodes, "shape": SHAPE, "concurrency": CONCURRENCY,
+        "runs_per_second": sum("runs_per_second"), "steps_per_second": sum("steps_per_second"),
+        "errors": sum("errors"), "p50_ms": most("p50_ms"), "p99_ms": most("p99_ms"),
+    });
+    if let (Some(values), Value::Object(more)) = (values.as_object_mut(), more) {
+        values.extend(more);
+    }
+    figure("throughput", values);
+}
+
+fn embedded() {
+    let fleet = Fleet::prepare(Shape {
+        nodes: 0,
+        spare: 1,
+        ..Shape::default()
+    });
+    let address = fleet.network.address(0);
+    let config = format!(
+        "[api]\nlisten = \"{address}:{API}\"\ninsecure_no_auth = true\n[log]\nfilter = \"warn\"\n"
+    );
+    // On the disk that PostgreSQL is on.
+    let directory = tempfile::TempDir::new().unwrap();
+    let place = (fleet.network.space(0), address);
+    let mut node = Node::new("alone", place, directory.path().to_owned(), &config);
+    node.start();
+    system::until("the node is ready", system::PATIENCE, || node.is_ready());
+    tell("embedded", 1, &bench(&[node.api()]), json!({}));
+}
+
+fn shared(nodes: usize) {
+    let fleet = Fleet::start(Shape {
+        nodes,
+        lease: std::time::Duration::from_secs(3),
+        ..Shape::default()
+    });
+    fleet.balanced();
+    let count = |sql: &str| -> f64 { fleet.database.sql(sql).parse().unwrap() };
+    let commits =
+        || count("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()");
+    let events = || count("SELECT coalesce(sum(seq - after), 0) FROM journal");
+    let (commits_before, events_before) = (commits(), events());
+    let addresses: Vec<SocketAddr> = fleet.nodes.iter().map(Node::api).collect();
+    let benches = bench(&addresses);
+    // The statistics of other connections are a second late.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let commits = commits() - commits_before;
+    let events = events() - events_before;
+    tell(
+        "postgres",
+        nodes,
+        &benches,
+        json!({
+            "transitions": events, "commits": commits,
+            "transitions_per_commit": (events / commits * 100.0).round() / 100.0,
+        }),
+    );
+}
+
+#[test]
+#[ignore = "a figure"]
+fn figures_of_throughput() {
+    let Some(_turn) = system::turn() else { return };
+    embedded();
+    shared(1);
+    shared(3);
+}

@@ -1,0 +1,207 @@
+//! What happens to a cluster, and what that explains.
+//!
+//! | what | whose effects may be done twice |
+//! |---|---|
+//! | kill, pause, loss of the database for longer than a lease | of the node it happens to |
+//! | outage of the database for longer than a lease, loss of packets | of every node |
+//! | everything shorter than a lease, whatever is between nodes alone, restarts in order | nobody's |
+
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::checker::Disturbance;
+use crate::database::PORT;
+use crate::fleet::Fleet;
+use crate::system::Random;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// kill -9, and a start some time later.
+    Kill,
+    /// SIGSTOP for less than a lease.
+    ShortPause,
+    /// SIGSTOP for longer than a lease.
+    LongPause,
+    /// Three nodes and two hear nothing of each other; all reach the database.
+    Partition,
+    /// The same, and the two do not reach the database either.
+    Minority,
+    /// A node does not hear another one, which hears it.
+    OneWay,
+    /// A node does not hear the database, which hears it.
+    Unanswered,
+    /// Every fifth packet is lost.
+    Loss,
+    /// The database stands still for less than a lease.
+    ShortOutage,
+    /// The database crashes and is back after more than a lease.
+    LongOutage,
+    /// Two nodes, one after the other, are stopped in order and started again.
+    Restart,
+}
+
+impl Act {
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Kill,
+        Self::ShortPause,
+        Self::LongPause,
+        Self::Partition,
+        Self::Minority,
+        Self::OneWay,
+        Self::Unanswered,
+        Self::Loss,
+        Self::ShortOutage,
+        Self::LongOutage,
+        Self::Restart,
+    ];
+}
+
+/// See the module.
+pub(crate) struct Nemesis {
+    pub(crate) random: Random,
+    pub(crate) disturbances: Vec<Disturbance>,
+}
+
+impl Nemesis {
+    pub(crate) fn new(random: Random) -> Self {
+        Self {
+            random,
+            disturbances: Vec::new(),
+        }
+    }
+
+    /// Does it, and puts everything right again.
+    pub(crate) fn act(&mut self, act: Act, fleet: &mut Fleet) {
+        let lease = fleet.shape.lease;
+        let (short, long) = (lease * 2 / 5, lease * 5 / 3);
+        let victim = self.victim(fleet);
+        let from = Instant::now();
+        let disturbed: Vec<usize> = match act {
+            Act::Kill => return self.kill(victim, fleet),
+            Act::ShortPause | Act::LongPause => {
+                let length = if act == Act::LongPause { long } else { short };
+                fleet.nodes[victim].pause();
+                wait(length);
+                fleet.nodes[victim].resume();
+                vec![victim]
+            }
+            Act::Partition => {
+                self.split(fleet, false);
+                wait(long);
+                Vec::new()
+            }
+            Act::Minority => {
+                let cut_off = self.split(fleet, true);
+                wait(long);
+                cut_off
+            }
+            Act::OneWay => {
+                let other =
+                    (victim + 1 + self.random.below(fleet.nodes.len() - 1)) % fleet.nodes.len();
+                fleet.network.deafen(victim, other);
+                wait(long);
+                Vec::new()
+            }
+            Act::Unanswered => {
+                fleet.network.deafen_to_port(victim, PORT);
+                wait(long);
+                vec![victim]
+            }
+            Act::Loss => {
+                for node in 0..fleet.nodes.len() {
+                    fleet.network.lose(node, 20);
+                }
+                wait(long);
+                (0..fleet.nodes.len()).collect()
+            }
+            Act::ShortOutage => {
+                fleet.database.pause();
+                wait(short);
+                fleet.database.resume();
+                Vec::new()
+            }
+            Act::LongOutage => {
+                fleet.database.crash();
+                wait(long);
+                fleet.database.run();
+                (0..fleet.nodes.len()).collect()
+            }
+            Act::Restart => {
+                let order = self.random.shuffled(fleet.nodes.len());
+                restart(fleet, &order[..2]);
+                Vec::new()
+            }
+        };
+        for node in 0..fleet.nodes.len() {
+            fleet.network.heal(node);
+        }
+        self.disturb(act, &disturbed, from, fleet);
+    }
+
+    fn kill(&mut self, victim: usize, fleet: &mut Fleet) {
+        let from = Instant::now();
+        fleet.nodes[victim].kill();
+        self.disturb(Act::Kill, &[victim], from, fleet);
+        // Others take over before it is back, or it is back before.
+        let tenths = u32::try_from(self.random.below(50)).unwrap_or(0);
+        wait(Duration::from_millis(200) + Duration::from_millis(100) * tenths);
+        fleet.nodes[victim].start();
+    }
+
+    /// A node that has something to lose.
+    fn victim(&mut self, fleet: &Fleet) -> usize {
+        let shards = fleet.shards();
+        let least = 512 / fleet.nodes.len() / 2;
+        let order = self.random.shuffled(fleet.nodes.len());
+        let busy = order.iter().find(|node| shards[**node] >= least);
+        *busy.unwrap_or(&order[0])
+    }
+
+    fn disturb(&mut self, act: Act, nodes: &[usize], from: Instant, fleet: &Fleet) {
+        let nodes: Vec<Ipv4Addr> = nodes
+            .iter()
+            .map(|node| fleet.nodes[*node].address)
+            .collect();
+        if !nodes.is_empty() {
+            self.disturbances.push(Disturbance {
+                what: format!("{act:?}"),
+                nodes,
+                from,
+                to: Instant::now(),
+            });
+        }
+    }
+
+    /// Parts two nodes from the others, and from the database if that is asked for; which they are.
+    fn split(&mut self, fleet: &Fleet, from_database: bool) -> Vec<usize> {
+        let order = self.random.shuffled(fleet.nodes.len());
+        let (few, many) = order.split_at(2);
+        for one in few {
+            for other in many {
+                fleet.network.part(*one, *other);
+            }
+            if from_database {
+                fleet.network.part_from_port(*one, PORT);
+            }
+        }
+        few.to_vec()
+    }
+}
+
+/// One node after the other, each once the one before works again.
+pub(crate) fn restart(fleet: &mut Fleet, nodes: &[usize]) {
+    for node in nodes {
+        let stopped = fleet.nodes[*node].stop();
+        fleet.nodes[*node].start();
+        let calm = fleet.calm();
+        println!("         {stopped:.1?} to stop, {calm:.1?} to be back");
+    }
+}
+
+/// How long something lasts; nothing is waited for.
+fn wait(length: Duration) {
+    thread::sleep(length);
+}

@@ -1,0 +1,213 @@
+//! A bridge with a network namespace for each node, and what can go wrong between them.
+//!
+//! Rules are in the namespaces alone, so that nothing of the machine's own changes, and they go away
+//! with them. `tc netem` is not to be had everywhere; iptables drops, with a probability where asked.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::system::{run, try_run};
+
+/// All that is made here begins so, followed by the number of the process.
+const PREFIX: &str = "cr";
+/// Last part of the address of the bridge, which is this side's.
+const HOST: u8 = 254;
+
+/// See the module. Everything is removed when it is dropped.
+pub(crate) struct Network {
+    /// Names of all that is made here.
+    name: String,
+    net: [u8; 3],
+    spaces: usize,
+}
+
+impl Network {
+    /// A network with so many namespaces.
+    pub(crate) fn new(spaces: usize) -> Self {
+        static NETWORKS: AtomicU32 = AtomicU32::new(0);
+        sweep();
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let letter = char::from(b'a' + u8::try_from(number % 26).unwrap());
+        let network = Self {
+            name: format!("{PREFIX}{}{letter}", std::process::id()),
+            net: free(number),
+            spaces,
+        };
+        let bridge = network.bridge();
+        let host = format!("{}/24", network.host());
+        run("ip", &["link", "add", &bridge, "type", "bridge"]);
+        run("ip", &["addr", "add", &host, "dev", &bridge]);
+        run("ip", &["link", "set", &bridge, "up"]);
+        for number in 0..spaces {
+            network.add(number);
+        }
+        network
+    }
+
+    fn add(&self, number: usize) {
+        let (space, bridge) = (self.space(number), self.bridge());
+        let outside = self.outside(number);
+        let inside = format!("{}i{number}", self.name);
+        let address = format!("{}/24", self.address(number));
+        run("ip", &["netns", "add", &space]);
+        run(
+            "ip",
+            &[
+                "link", "add", &outside, "type", "veth", "peer", "name", &inside,
+            ],
+        );
+        run("ip", &["link", "set", &inside, "netns", &space]);
+        run("ip", &["link", "set", &outside, "master", &bridge]);
+        run("ip", &["link", "set", &outside, "up"]);
+        run(
+            "ip",
+            &["-n", &space, "addr", "add", &address, "dev", &inside],
+        );
+        run("ip", &["-n", &space, "link", "set", &inside, "up"]);
+        run("ip", &["-n", &space, "link", "set", "lo", "up"]);
+    }
+
+    fn bridge(&self) -> String {
+        format!("{}b", self.name)
+    }
+
+    fn outside(&self, number: usize) -> String {
+        format!("{}o{number}", self.name)
+    }
+
+    /// Name of a namespace.
+    pub(crate) fn space(&self, number: usize) -> String {
+        format!("{}n{number}", self.name)
+    }
+
+    /// Address of this side.
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        let [a, b, c] = self.net;
+        Ipv4Addr::new(a, b, c, HOST)
+    }
+
+    /// Address in a namespace.
+    pub(crate) fn address(&self, number: usize) -> Ipv4Addr {
+        let [a, b, c] = self.net;
+        Ipv4Addr::new(a, b, c, u8::try_from(number + 1).unwrap())
+    }
+
+    /// All of it, as PostgreSQL and others write it.
+    pub(crate) fn range(&self) -> String {
+        let [a, b, c] = self.net;
+        format!("{a}.{b}.{c}.0/24")
+    }
+
+    fn rule(&self, at: usize, rule: &str) {
+        let space = self.space(at);
+        let line = format!("netns exec {space} iptables -w -A {rule}");
+        run("ip", &line.split(' ').collect::<Vec<_>>());
+    }
+
+    /// Nothing that `from` sends arrives at `at`.
+    pub(crate) fn deafen(&self, at: usize, from: usize) {
+        let from = self.address(from);
+        self.rule(at, &format!("INPUT -s {from} -j DROP"));
+    }
+
+    /// The two hear nothing of each other.
+    pub(crate) fn part(&self, one: usize, other: usize) {
+        self.deafen(one, other);
+        self.deafen(other, one);
+    }
+
+    /// Nothing that this side sends from `port` arrives at `at`.
+    pub(crate) fn deafen_to_port(&self, at: usize, port: u16) {
+        let host = self.host();
+        self.rule(
+            at,
+            &format!("INPUT -s {host} -p tcp --sport {port} -j DROP"),
+        );
+    }
+
+    /// `at` and `port` of this side hear nothing of each other.
+    pub(crate) fn part_from_port(&self, at: usize, port: u16) {
+        let host = self.host();
+        self.deafen_to_port(at, port);
+        self.rule(
+            at,
+            &format!("OUTPUT -d {host} -p tcp --dport {port} -j DROP"),
+        );
+    }
+
+    /// So many percent of what is sent to `at` are lost.
+    pub(crate) fn lose(&self, at: usize, percent: u32) {
+        let rule = format!("INPUT -m statistic --mode random --probability 0.{percent:02} -j DROP");
+        self.rule(at, &rule);
+    }
+
+    /// All is well again at `at`.
+    pub(crate) fn heal(&self, at: usize) {
+        let space = self.space(at);
+        run("ip", &["netns", "exec", &space, "iptables", "-w", "-F"]);
+    }
+
+    /// Bytes that a namespace has received and sent so far.
+    pub(crate) fn bytes(&self, number: usize) -> (u64, u64) {
+        let read = |name: &str| {
+            let outside = self.outside(number);
+            let path = format!("/sys/class/net/{outside}/statistics/{name}");
+            let text = std::fs::read_to_string(path).unwrap();
+            text.trim().parse::<u64>().unwrap()
+        };
+        // The other end of the cable.
+        (read("tx_bytes"), read("rx_bytes"))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for number in 0..self.spaces {
+            try_run("ip", &["netns", "del", &self.space(number)]);
+            try_run("ip", &["link", "del", &self.outside(number)]);
+        }
+        try_run("ip", &["link", "del", &self.bridge()]);
+    }
+}
+
+/// A range of addresses that nobody on this machine uses.
+fn free(number: u32) -> [u8; 3] {
+    let used = run("ip", &["-o", "-4", "addr"]);
+    let first = std::process::id().wrapping_mul(7) + number;
+    let candidates = (first..first + 10_000).map(|candidate| {
+        let [.., high, low] = candidate.to_be_bytes();
+        [10, 128 | (high & 0x7f), low]
+    });
+    let mut candidates = candidates;
+    let is_free = |[a, b, c]: &[u8; 3]| !used.contains(&format!(" {a}.{b}.{c}."));
+    candidates.find(is_free).expect("an unused network")
+}
+
+/// Removes what tests have left that were killed.
+fn sweep() {
+    let owner = |name: &str| -> Option<u32> {
+        let digits = name.strip_prefix(PREFIX)?;
+        let end = digits.find(|c: char| !c.is_ascii_digit())?;
+        digits[..end].parse().ok()
+    };
+    let is_stale =
+        |name: &str| owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+    for line in run("ip", &["netns", "list"]).lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        if is_stale(name) {
+            try_run("ip", &["netns", "del", name]);
+        }
+    }
+    let links = run("ip", &["-o", "link"]);
+    let names = links.lines().filter_map(|line| {
+        let name = line.split(": ").nth(1)?;
+        Some(name.split('@').next().unwrap_or(name).to_owned())
+    });
+    for name in names.collect::<BTreeSet<String>>() {
+        if is_stale(&name) {
+            try_run("ip", &["link", "del", &name]);
+        }
+    }
+}
