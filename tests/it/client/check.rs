@@ -117,10 +117,13 @@ fn findings(story: Story) -> Vec<String> {
     found.iter().map(detail).collect()
 }
 
+/// What makes a story untrue, and what the check says of it.
+type Lie = (fn(&mut Story), &'static str);
+
 #[test]
 fn each_lie_of_a_server_is_found() {
     assert_eq!(findings(sound()), Vec::<String>::new());
-    let lies: [(fn(&mut Story), &str); 12] = [
+    let lies: [Lie; 12] = [
         (
             |story| drop(story.events.as_array_mut().unwrap().remove(1)),
             "event 3 follows event 1",
