@@ -65,7 +65,7 @@ fn plant(fleet: &Fleet, run: &str) {
     let url = fleet.database.url();
     let server = format!("http://{}", fleet.any_ready().api());
     for place in [["--store", &*url], ["--server", &*server]] {
-        let found = checker::findings(&place);
+        let found = checker::findings(fleet, &place);
         assert!(
             found.iter().any(|what| what.contains(run)),
             "{place:?}: {found:?}"
