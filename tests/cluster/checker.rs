@@ -85,13 +85,13 @@ fn stored(fleet: &Fleet, wrong: &mut Vec<String>) {
     let url = fleet.database.url();
     let server = format!("http://{}", fleet.any_ready().api());
     for place in [["--store", &*url], ["--server", &*server]] {
-        wrong.extend(findings(&place));
+        wrong.extend(findings(fleet, &place));
     }
 }
 
 /// What `crane check` finds in a place.
-pub(crate) fn findings(place: &[&str]) -> Vec<String> {
-    let mut command = std::process::Command::new(system::crane());
+pub(crate) fn findings(fleet: &Fleet, place: &[&str]) -> Vec<String> {
+    let mut command = fleet.network.client(&system::crane());
     let output = command
         .args(["check", "-o", "json"])
         .args(place)

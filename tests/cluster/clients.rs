@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     /// Where the nodes are.
     pub(crate) nodes: Vec<SocketAddr>,
     pub(crate) stop: AtomicBool,
+    /// The test has failed, and nobody asks for anything any more.
+    gone: AtomicBool,
     /// When readers give up, once that is known.
     pub(crate) over: Mutex<Option<Instant>>,
     /// Answers that should not have been.
@@ -39,6 +41,7 @@ impl Shared {
         Self {
             nodes,
             stop: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             over: Mutex::default(),
             unexpected: Mutex::default(),
             told: Mutex::default(),
@@ -51,9 +54,13 @@ impl Shared {
         self.unexpected.lock().unwrap().push(what);
     }
 
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
     fn is_over(&self) -> bool {
         let over = *self.over.lock().unwrap();
-        over.is_some_and(|over| Instant::now() > over)
+        self.is_gone() || over.is_some_and(|over| Instant::now() > over)
     }
 
     fn any(&self, random: &mut Random) -> SocketAddr {
@@ -63,6 +70,16 @@ impl Shared {
 
 /// The body of the n-th message of a client, by the name of its run.
 pub(crate) type Message = Box<dyn Fn(usize, &str) -> Value + Send>;
+
+/// Ends all clients when a test does, in whatever way.
+pub(crate) struct EndOfClients(pub(crate) Arc<Shared>);
+
+impl Drop for EndOfClients {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+        self.0.gone.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Submits one run after the other, each until it is acknowledged.
 pub(crate) struct Submitter {
@@ -104,7 +121,7 @@ impl Submitter {
             Some(wait) => format!("/api/v1/runs?wait={}ms", wait.as_millis()),
             None => "/api/v1/runs".to_owned(),
         };
-        while begun.elapsed() < self.patience {
+        while begun.elapsed() < self.patience && !self.shared.is_gone() {
             let node = self.shared.any(&mut self.random);
             match wire::ask(node, "POST", &path, &headers, body) {
                 Ok(answer) if [200, 201].contains(&answer.status) => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::clients::{self, Shared, Submitter};
+use crate::clients::{self, EndOfClients, Shared, Submitter};
 use crate::effects::{Effect, Effects};
 use crate::fleet::Fleet;
 use crate::node::Node;
@@ -54,6 +54,7 @@ pub(crate) struct Load {
     followers: Vec<JoinHandle<Vec<(String, History)>>>,
     to_follow: Sender<String>,
     patience: Duration,
+    _end: EndOfClients,
 }
 
 /// What was seen of a cluster.
@@ -76,6 +77,7 @@ impl Load {
     pub(crate) fn start(fleet: &Fleet, random: &mut Random, kind: Kind) -> Self {
         let effects = Effects::start(fleet.network.host());
         let shared = Arc::new(Shared::of(fleet.nodes.iter().map(Node::api).collect()));
+        let end = EndOfClients(shared.clone());
         let (to_follow, runs) = channel();
         let submitters = (0..SUBMITTERS).map(|number| {
             let urls = [20, 60, 300].map(|milliseconds| effects.url(milliseconds));
@@ -105,6 +107,7 @@ impl Load {
             effects,
             to_follow,
             patience: kind.patience,
+            _end: end,
         }
     }
 
@@ -142,14 +145,15 @@ impl Load {
             .flat_map(|one| one.join().unwrap());
         let histories = histories.collect();
         let listed = list(fleet);
-        let events = listed.iter().map(|run| events_of(fleet, run));
+        let ids = listed.iter().filter_map(|run| run["run_id"].as_str());
+        let events = ids.map(|id| (id.to_owned(), events_of(fleet, id)));
         let told = self.shared.told.lock().unwrap().clone();
         let unexpected = self.shared.unexpected.lock().unwrap().clone();
         Observed {
             told: told.into_iter().collect(),
             histories,
             events: events.collect(),
-            listed,
+            listed: listed.clone(),
             effects: self.effects.made(),
             unexpected,
             repeated: self.shared.repeated.load(Ordering::Relaxed),
@@ -256,14 +260,13 @@ fn list(fleet: &Fleet) -> Vec<Value> {
     }
 }
 
-fn events_of(fleet: &Fleet, run: &Value) -> (String, Vec<Value>) {
-    let id = run["run_id"].as_str().unwrap_or_default().to_owned();
+/// The events of a run.
+pub(crate) fn events_of(fleet: &Fleet, id: &str) -> Vec<Value> {
     let path = format!("/api/v1/runs/{id}/events");
     let headers = ["accept: application/json".to_owned()];
     let answer = wire::ask(fleet.any_ready().api(), "GET", &path, &headers, "").unwrap();
-    let events = match answer.status {
+    match answer.status {
         200 => answer.json().as_array().cloned().unwrap_or_default(),
         _ => Vec::new(),
-    };
-    (id, events)
+    }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::system::{run, try_run};
@@ -13,13 +14,18 @@ use crate::system::{run, try_run};
 /// All that is made here begins so, followed by the number of the process.
 const PREFIX: &str = "cr";
 /// Last part of the address of the bridge, which is this side's.
-const HOST: u8 = 254;
+pub(crate) const HOST: u8 = 254;
 
 /// See the module. Everything is removed when it is dropped.
+///
+/// From then on its addresses lead wherever the machine's default route does. So whoever is not ended
+/// with the test has no way there: nodes and programs are in namespaces without such a route, and
+/// clients of this process connect from the address of the bridge (`wire.rs`).
 pub(crate) struct Network {
     /// Names of all that is made here.
     name: String,
     net: [u8; 3],
+    /// Beside that of the clients.
     spaces: usize,
 }
 
@@ -40,7 +46,7 @@ impl Network {
         run("ip", &["link", "add", &bridge, "type", "bridge"]);
         run("ip", &["addr", "add", &host, "dev", &bridge]);
         run("ip", &["link", "set", &bridge, "up"]);
-        for number in 0..spaces {
+        for number in 0..=spaces {
             network.add(number);
         }
         network
@@ -75,6 +81,16 @@ impl Network {
 
     fn outside(&self, number: usize) -> String {
         format!("{}o{number}", self.name)
+    }
+
+    /// A program that runs in a namespace of its own kind, that of clients.
+    pub(crate) fn client(&self, program: &Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.space(self.spaces)]);
+        command
+            .args(["setpriv", "--pdeathsig", "KILL"])
+            .arg(program);
+        command
     }
 
     /// Name of a namespace.
@@ -164,7 +180,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for number in 0..self.spaces {
+        for number in 0..=self.spaces {
             try_run("ip", &["netns", "del", &self.space(number)]);
             try_run("ip", &["link", "del", &self.outside(number)]);
         }
@@ -210,4 +226,27 @@ fn sweep() {
             try_run("ip", &["link", "del", &name]);
         }
     }
+}
+
+#[test]
+fn nothing_leaves_this_machine_once_a_network_is_gone() {
+    use std::net::SocketAddr;
+
+    use crate::wire::{Failure, ask};
+
+    let Some(_turn) = crate::system::turn() else {
+        return;
+    };
+    let network = Network::new(1);
+    let address = SocketAddr::from((network.address(0), 1));
+    let space = network.space(0);
+    // Nor does anything leave the namespaces before.
+    assert!(
+        run("ip", &["-n", &space, "route"])
+            .lines()
+            .all(|line| !line.starts_with("default"))
+    );
+    drop(network);
+    let asked = ask(address, "GET", "/", &[], "");
+    assert!(matches!(asked, Err(Failure::Unreached)), "{asked:?}");
 }

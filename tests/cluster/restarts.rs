@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::clients::{Shared, once};
+use crate::clients::{EndOfClients, Shared, once};
 use crate::fleet::{Fleet, Shape};
 use crate::nemesis::restart;
 use crate::node::Node;
@@ -66,6 +66,7 @@ impl User {
                 true => "/api/v1/runs?wait=20s",
                 false => "/api/v1/runs",
             };
+            thread::sleep(Duration::from_millis(50));
             let Some(run) = self.ask("POST", path, &key, &body.to_string()) else {
                 continue;
             };
@@ -77,7 +78,6 @@ impl User {
             let id = run["run_id"].as_str().unwrap_or_default();
             self.ask("GET", &format!("/api/v1/runs/{id}"), &[], "");
             self.ask("GET", "/api/v1/runs?limit=5", &[], "");
-            thread::sleep(Duration::from_millis(50));
         }
         self.seen
     }
@@ -108,6 +108,7 @@ fn a_rolling_restart_fails_no_request() {
         ..Shape::default()
     });
     let shared = Arc::new(Shared::of(fleet.nodes.iter().map(Node::api).collect()));
+    let _end = EndOfClients(shared.clone());
     let users = users(&shared, &mut Random::from_env(), 4);
     for _ in 0..system::rounds() {
         restart(&mut fleet, &[0, 1, 2]);

@@ -61,7 +61,7 @@ fn five_nodes_lose_nothing_and_do_nothing_twice_but_where_they_were_cut_off() {
 fn plant(fleet: &Fleet, run: &str) {
     let sql = format!("DELETE FROM journal WHERE run_id = '{run}' AND after = 0");
     fleet.database.sql(&sql);
-    let found = checker::findings(&["--store", &*fleet.database.url()]);
+    let found = checker::findings(fleet, &["--store", &*fleet.database.url()]);
     assert!(found.iter().any(|what| what.contains(run)), "{found:?}");
 }
 

@@ -1,10 +1,14 @@
 //! HTTP/1.1 by hand: one request a connection, and the events of a stream.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
+use rustix::net::sockopt::Timeout;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use serde_json::Value;
+
+use crate::network::HOST;
 
 /// Longest time until there is a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -42,11 +46,28 @@ pub(crate) enum Failure {
     Broken(String),
 }
 
+/// A connection from this side of the bridge. Once the bridge is gone there is none: nothing that a
+/// test leaves behind ever reaches for these addresses through the machine's other interfaces.
 fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
-    let unreached = |_| Failure::Unreached;
-    let stream = TcpStream::connect_timeout(&address, CONNECT).map_err(unreached)?;
-    stream.set_read_timeout(Some(SILENCE)).map_err(unreached)?;
-    stream.set_write_timeout(Some(SILENCE)).map_err(unreached)?;
+    let SocketAddr::V4(address) = address else {
+        return Err(Failure::Unreached);
+    };
+    let [a, b, c, _] = address.ip().octets();
+    let here = SocketAddrV4::new(Ipv4Addr::new(a, b, c, HOST), 0);
+    let reach = || {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        net::bind(&socket, &here)?;
+        // That of connecting as well (socket(7)).
+        net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(CONNECT))?;
+        net::connect(&socket, &address)?;
+        Ok::<_, rustix::io::Errno>(TcpStream::from(socket))
+    };
+    let stream = reach().map_err(|_| Failure::Unreached)?;
+    let set = stream
+        .set_read_timeout(Some(SILENCE))
+        .and_then(|()| stream.set_write_timeout(Some(SILENCE)));
+    set.map_err(|_| Failure::Unreached)?;
     Ok(stream)
 }
 

@@ -9,8 +9,9 @@ use crane_core::Timestamp;
 use serde_json::{Value, json};
 
 use super::{figure, samples, spread};
-use crate::clients::Shared;
+use crate::clients::{EndOfClients, Shared};
 use crate::fleet::{Fleet, Shape};
+use crate::load::events_of;
 use crate::nemesis::restart;
 use crate::node::Node;
 use crate::restarts::{Seen, users};
@@ -46,13 +47,11 @@ fn submit(fleet: &Fleet, lasting: Duration) -> Vec<String> {
 
 /// When each event of a run was, since 1970.
 fn instants(fleet: &Fleet, run: &str) -> Vec<Duration> {
-    let path = format!("/api/v1/runs/{run}/events");
-    let events = fleet.any_ready().ask(&path).unwrap().json();
     let at = |event: &Value| {
         let at: Timestamp = serde_json::from_value(event["at"].clone()).unwrap();
         Duration::from_micros(at.0.unsigned_abs())
     };
-    events.as_array().unwrap().iter().map(at).collect()
+    events_of(fleet, run).iter().map(at).collect()
 }
 
 fn now() -> Duration {
@@ -131,6 +130,7 @@ fn figures_of_a_rolling_restart() {
     let mut fleet = Fleet::start(shape);
     fleet.balanced();
     let shared = std::sync::Arc::new(Shared::of(fleet.nodes.iter().map(Node::api).collect()));
+    let _end = EndOfClients(shared.clone());
     let users = users(&shared, &mut Random::from_env(), 4);
     let mut gaps = Vec::new();
     for _ in 0..samples() {

@@ -1,7 +1,7 @@
 //! Runs a second: one node on its own store, one and three nodes on one PostgreSQL.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -15,9 +15,11 @@ const CONCURRENCY: usize = 192;
 const SHAPE: &str = "chain:10";
 
 /// Loads all nodes at once; what `crane bench` says of each.
-fn bench(nodes: &[SocketAddr]) -> Vec<Value> {
+fn bench(fleet: &Fleet, nodes: &[SocketAddr]) -> Vec<Value> {
     let started = nodes.iter().map(|node| {
-        Command::new(system::crane())
+        fleet
+            .network
+            .client(&system::crane())
             .args(["bench", "-o", "json", "--shape", SHAPE])
             .args(["--server", &format!("http://{node}")])
             .args(["--concurrency", &(CONCURRENCY / nodes.len()).to_string()])
@@ -69,7 +71,7 @@ fn embedded() {
     let mut node = Node::new("alone", place, directory.path().to_owned(), &config);
     node.start();
     system::until("the node is ready", system::PATIENCE, || node.is_ready());
-    tell("embedded", 1, &bench(&[node.api()]), json!({}));
+    tell("embedded", 1, &bench(&fleet, &[node.api()]), json!({}));
 }
 
 fn shared(nodes: usize) {
@@ -85,7 +87,7 @@ fn shared(nodes: usize) {
     let events = || count("SELECT coalesce(sum(seq - after), 0) FROM journal");
     let (commits_before, events_before) = (commits(), events());
     let addresses: Vec<SocketAddr> = fleet.nodes.iter().map(Node::api).collect();
-    let benches = bench(&addresses);
+    let benches = bench(&fleet, &addresses);
     // The statistics of other connections are a second late.
     std::thread::sleep(std::time::Duration::from_secs(2));
     let commits = commits() - commits_before;
