@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crane_core::RunId;
 
+use crate::program::process::eventually;
+
 use super::{Notes, Random, Task, checker, is_root, kill, spawn_child, system};
 
 const ROUNDS: u32 = 8;
@@ -65,16 +67,16 @@ fn cut_power(rounds: u32, sabotage: Option<&str>) -> Vec<String> {
     let mut random = Random::from_env();
     let mut wrong = Vec::new();
     for generation in 0..rounds {
+        let before = notes.lines("accepted").len();
         let child = spawn_child(&data, &notes, generation, Task::Load, sabotage);
+        eventually("the first run accepted", || {
+            notes.lines("accepted").len() > before
+        });
         // The instant at which the power goes.
         std::thread::sleep(Duration::from_millis(300 + random.below(500)));
         let pid = child.id().to_string();
         system("kill", &["-STOP", &pid]);
         let (accepted, ended) = (ids(&notes.lines("accepted")), ids(&notes.lines("ended")));
-        assert!(
-            !accepted.is_empty(),
-            "the node accepted nothing before the cut"
-        );
         let cut = disk.cut(&notes);
         let lost = checker::lost(&cut.mount.join("data"), &accepted, &ended);
         wrong.extend(
