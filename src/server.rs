@@ -138,7 +138,7 @@ impl Server {
             () = life.reached(Phase::Closing) => {}
             () = connections.accept(&listener.0) => {}
         }
-        drop(listener);
+        connections.take_rest(listener);
         connections.close().await;
     }
 }
@@ -214,6 +214,31 @@ impl Connections {
                     self.grow();
                 }
             }
+        }
+    }
+
+    /// Takes in who has connected by now, and closes the listener: the system resets the connections
+    /// that it still holds then, although their clients may have sent a request.
+    fn take_rest(&mut self, listener: Listener) {
+        let Ok(listener) = listener.0.into_std() else {
+            return;
+        };
+        loop {
+            self.seat();
+            if self.waiting.is_some() {
+                return;
+            }
+            let accepted = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if concerns_one(&error) => continue,
+                // There are no more, or no room for them.
+                Err(_) => return,
+            };
+            let (stream, peer) = accepted;
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
+            self.waiting = stream.ok().map(|stream| (stream, peer));
         }
     }
 

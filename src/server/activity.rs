@@ -176,6 +176,12 @@ impl Activity {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Whether the node waits for a request that is on its way: the first one, or one whose head has
+    /// begun to come.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.phase() == Phase::Head
+    }
+
     /// Whether the node waits for the body of a request.
     pub(super) fn is_in_body(&self) -> bool {
         self.phase() == Phase::Body

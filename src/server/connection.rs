@@ -22,6 +22,8 @@ use crate::life::{Life, Phase};
 const LINGER: Duration = Duration::from_secs(5);
 /// How long it may pause in that time.
 const LINGER_PAUSE: Duration = Duration::from_secs(1);
+/// How long a client that has just connected may take for its request when the node closes.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -66,6 +68,10 @@ pub(super) async fn drive(
         biased;
         served = &mut connection => Some(served),
         () = &mut closing => None,
+    };
+    let served = match served {
+        None if activity.is_in_head() => timeout(LAST_REQUEST, &mut connection).await.ok(),
+        served => served,
     };
     let served = match served {
         Some(served) => served,

@@ -76,6 +76,11 @@ impl Serving {
         stream
     }
 
+    /// Whether somebody could connect now.
+    fn takes_connections(&self) -> bool {
+        TcpStream::connect(self.address).is_ok()
+    }
+
     /// One request on a connection of its own, with these lines of headers.
     fn get(&self, path: &str, headers: &str) -> Answer {
         self.send(&format!(

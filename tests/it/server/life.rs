@@ -1,5 +1,7 @@
 //! How a node starts, stops and comes back.
 
+use std::io::Write;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -41,6 +43,25 @@ fn sigterm_lets_a_running_step_end_admits_nothing_and_exits_0() {
         assert_eq!(status_of(&home, &id), json!("completed"));
         assert_eq!(home.json("check -o json")["sound"], json!(true));
     }
+}
+
+#[test]
+fn who_has_connected_before_the_node_closes_is_answered() {
+    let home = Home::new();
+    let mut node = Serving::start(&home, "");
+    // None has said what it wants.
+    let mut early: Vec<_> = (0..100).map(|_| node.connect()).collect();
+    node.signal(Signal::TERM);
+    eventually("nobody connects any more", || !node.takes_connections());
+    let request = b"GET /api/v1/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    for stream in &mut early {
+        stream.write_all(request).unwrap();
+    }
+    for stream in early {
+        let answer = Answer::read(stream);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(node.end(), Some(0), "{}", node.said());
 }
 
 #[test]
