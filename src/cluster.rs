@@ -10,7 +10,7 @@
 //!
 //! Gossip, gateway and ownership are each a handle and a future. The futures are kept going here: one
 //! that ends by itself, or panics, is started again, and whoever holds the handles does not notice
-//! ([`supervise`]).
+//! (`supervise`).
 //!
 //! There are two kinds of clusters ([`Mode`]). With a database in common, shards have owners and
 //! move. Without one each node keeps the runs that were submitted to it, in its own store.
