@@ -44,7 +44,7 @@ struct Cluster {
     /// All nodes that are known, by name.
     members: Vec<Member>,
     /// All shards with their owners; none in the mode `home`, where every node has its own.
-    shards: Vec<Shard>,
+    shards: Vec<ShardOwner>,
     /// Shards that nobody owns.
     unowned: usize,
 }
@@ -76,14 +76,14 @@ struct Member {
     /// Where it stands; may be empty.
     zone: String,
     version: String,
-    load: Load,
+    load: MemberLoad,
     /// Tools whose breaker is open there.
     open_breakers: Vec<String>,
 }
 
 /// How busy a node is.
 #[derive(Debug, Default, Serialize, ToSchema)]
-struct Load {
+struct MemberLoad {
     /// Runs under way.
     runs: u32,
     /// Runs that wait for a slot.
@@ -94,7 +94,7 @@ struct Load {
 
 /// A shard.
 #[derive(Debug, Serialize, ToSchema)]
-struct Shard {
+struct ShardOwner {
     shard: u16,
     /// Null when nobody owns it.
     owner: Option<String>,
@@ -119,7 +119,7 @@ async fn cluster(State(api): State<Api>) -> Json<Cluster> {
 
 /// A member that is remembered no more.
 #[derive(Debug, Serialize, ToSchema)]
-struct Removed {
+struct RemovedMember {
     node: String,
 }
 
@@ -129,7 +129,7 @@ struct Removed {
     delete, path = "/cluster/members/{name}", tag = "operating", operation_id = "remove_member",
     params(("name" = String, Path, description = "The node")),
     responses(
-        (status = OK, description = "It is forgotten", body = Removed),
+        (status = OK, description = "It is forgotten", body = RemovedMember),
         (status = NOT_FOUND, description = "No such node was ever seen", body = ApiError),
         (status = CONFLICT, description = "It is alive, or nodes of this cluster are not remembered", body = ApiError),
     ),
@@ -137,7 +137,7 @@ struct Removed {
 async fn remove(
     State(api): State<Api>,
     Path(name): Path<String>,
-) -> Result<Json<Removed>, ApiError> {
+) -> Result<Json<RemovedMember>, ApiError> {
     if !api
         .node
         .router()
@@ -152,7 +152,7 @@ async fn remove(
         return Err(error.with(json!({ "node": shown })));
     }
     tracing::warn!(node = name, "a member was removed for good");
-    Ok(Json(Removed { node: name }))
+    Ok(Json(RemovedMember { node: name }))
 }
 
 fn alone(api: &Api) -> Cluster {
@@ -183,14 +183,14 @@ fn alone(api: &Api) -> Cluster {
         api: String::new(),
         zone: String::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        load: Load {
+        load: MemberLoad {
             runs: count(tree.shards.iter().map(|shard| shard.runs).sum()),
             queued: count(tree.shards.iter().map(|shard| shard.waiting).sum()),
             cpu: 0,
         },
         open_breakers: open.map(|(tool, _)| tool).collect(),
     };
-    let shards = (0..SHARD_COUNT).map(ShardId).map(|shard| Shard {
+    let shards = (0..SHARD_COUNT).map(ShardId).map(|shard| ShardOwner {
         shard: shard.0,
         owner: epochs.get(&shard).map(|_| api.name.clone()),
         generation: None,
@@ -229,7 +229,7 @@ impl From<Status> for Cluster {
                     ..Member::from(member)
                 })
                 .collect(),
-            shards: status.shards.into_iter().map(Shard::from).collect(),
+            shards: status.shards.into_iter().map(ShardOwner::from).collect(),
         }
     }
 }
@@ -251,7 +251,7 @@ impl From<MemberStatus> for Member {
             api: told.http.clone(),
             zone: told.zone.clone(),
             version: told.version.clone(),
-            load: Load {
+            load: MemberLoad {
                 runs: told.load.runs,
                 queued: told.load.queued,
                 cpu: told.load.cpu,
@@ -261,7 +261,7 @@ impl From<MemberStatus> for Member {
     }
 }
 
-impl From<ShardStatus> for Shard {
+impl From<ShardStatus> for ShardOwner {
     fn from(shard: ShardStatus) -> Self {
         let owner = shard.owner;
         Self {

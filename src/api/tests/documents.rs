@@ -134,7 +134,15 @@ async fn answers_have_the_shapes_of_the_document() {
         let trial = bench.post(&format!("/tools/{tool}/test"), &json!({})).await;
         check("post", "/tools/{name}/test", &trial);
     }
-    check("get", "/schemas/plan", &bench.get("/schemas/plan").await);
+    for path in [
+        "/schemas/plan",
+        "/cluster",
+        "/supervision",
+        "/health",
+        "/metrics",
+    ] {
+        check("get", path, &bench.get(path).await);
+    }
 }
 
 #[tokio::test]
