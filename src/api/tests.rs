@@ -99,6 +99,12 @@ impl Bench {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
+    /// The event stream of a run, from its first event on.
+    async fn stream(&self, id: &str) -> Response<Body> {
+        let request = get(&format!("/runs/{id}/events"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
     async fn call(&self, request: Request<Body>) -> Answer {
         let (parts, body) = self.send(request).await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

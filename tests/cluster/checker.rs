@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::effects::Effect;
 use crate::fleet::Fleet;
+use crate::history::check_history;
 use crate::load::Observed;
 use crate::system;
-use crate::wire::History;
 
 /// Longest time from an effect to the commit of its completion, on a machine that has much to do.
 const COMMIT: Duration = Duration::from_secs(3);
@@ -135,24 +135,6 @@ fn runs(seen: &Observed, wrong: &mut Vec<String>) {
     }
 }
 
-/// Whether a reader has every event once, in order, up to that which ends the run.
-fn check_history(history: &History, last: Option<u64>) -> Result<(), String> {
-    for (place, (seq, event)) in (1..).zip(history) {
-        if *seq != place {
-            return Err(format!("{seq} ({event}) came in place of {place}"));
-        }
-        let ends = ["run_completed", "run_failed", "run_cancelled"].contains(&event.as_str());
-        if ends != (place as usize == history.len()) {
-            return Err(format!("{event} at {seq} of {}", history.len()));
-        }
-    }
-    let length = history.len() as u64;
-    match last {
-        Some(last) if last == length && length > 0 => Ok(()),
-        _ => Err(format!("{length} came, and the run has {last:?}")),
-    }
-}
-
 /// By key: the number of the effect whose completion is journaled.
 fn completed(events: &[(String, Vec<Value>)], wrong: &mut Vec<String>) -> HashMap<String, usize> {
     let mut completed = HashMap::new();
@@ -215,6 +197,7 @@ fn effects(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::History;
 
     const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::history::History;
 use crate::system::Random;
-use crate::wire::{self, Answer, Failure, History};
+use crate::wire::{self, Answer, Failure};
 
 /// Pause before the next try.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -12,7 +12,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::system::{PATIENCE, postgres, until};
+use crate::programs::{installed, unprivileged};
+use crate::system::{PATIENCE, until};
 
 /// Not that of a server that the machine may have.
 pub(crate) const PORT: u16 = 55_432;
@@ -46,7 +47,7 @@ impl Database {
         let user = unprivileged();
         chown(dir.path(), Some(user.0), Some(user.1)).unwrap();
         let mut database = Self {
-            bin: postgres().unwrap(),
+            bin: installed().unwrap(),
             dir,
             user,
             address,
@@ -212,14 +213,4 @@ impl Drop for Database {
         drop(watcher.stdin.take());
         let _ = watcher.wait();
     }
-}
-
-/// User and group of `postgres`: a server does not run as root.
-fn unprivileged() -> (u32, u32) {
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let mut lines = users
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>());
-    let user = lines.find(|fields| fields[0] == "postgres").unwrap();
-    (user[2].parse().unwrap(), user[3].parse().unwrap())
 }

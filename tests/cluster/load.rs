@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::clients::{self, EndOfClients, Shared, Submitter};
 use crate::effects::{Effect, Effects};
 use crate::fleet::Fleet;
+use crate::history::History;
 use crate::node::Node;
 use crate::system::Random;
-use crate::wire::{self, History};
+use crate::wire;
 
 const SUBMITTERS: usize = 4;
 const FOLLOWERS: usize = 6;

@@ -33,10 +33,14 @@ mod database;
 mod effects;
 mod figures;
 mod fleet;
+#[path = "../it/service/history.rs"]
+mod history;
 mod load;
 mod nemesis;
 mod network;
 mod node;
+#[path = "../../store/src/postgres/tests/programs.rs"]
+mod programs;
 mod restarts;
 mod soak;
 mod strangers;

@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::programs;
+
 /// Longest time that anything may take which is bound to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,25 +39,10 @@ fn missing() -> Option<String> {
     let program = PROGRAMS.iter().find(|name| !has(name));
     let program = program.map(|name| format!("{name} is missing"));
     program.or_else(|| {
-        postgres()
+        programs::installed()
             .is_none()
             .then(|| "PostgreSQL is missing".to_owned())
     })
-}
-
-/// The directory with the programs of the newest PostgreSQL that is installed.
-pub(crate) fn postgres() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut found: Vec<(u32, PathBuf)> = versions
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let version = path.file_name()?.to_str()?.parse().ok()?;
-            let bin = path.join("bin");
-            bin.join("initdb").exists().then_some((version, bin))
-        })
-        .collect();
-    found.sort();
-    found.pop().map(|(_, bin)| bin)
 }
 
 /// The program under test.

@@ -8,6 +8,7 @@ use rustix::net::sockopt::Timeout;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use serde_json::Value;
 
+use crate::history::History;
 use crate::network::HOST;
 
 /// Longest time until there is a connection.
@@ -145,9 +146,6 @@ fn joined(mut rest: &[u8]) -> Option<Vec<u8>> {
         rest = rest.get(line + 2 + length + 2..)?;
     }
 }
-
-/// The places and types of the events that a reader has.
-pub(crate) type History = Vec<(u64, String)>;
 
 /// Reads the events of a run behind those of `history` for as long as the stream lasts and is wanted;
 /// the status.

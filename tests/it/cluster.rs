@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::program::Home;
-use crate::program::serving::{BASE, Connection, Serving};
+use crate::program::serving::{BASE, Serving};
 
 /// What has not happened by then never will.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -104,19 +104,6 @@ fn chain(steps: usize, milliseconds: u64) -> Value {
         })
         .collect();
     json!({ "plan": { "steps": steps } })
-}
-
-/// Everything that a stream says until it ends, without its comments.
-fn read_stream(connection: &mut Connection) -> String {
-    let head = connection.head().unwrap();
-    assert_eq!(head.status, 200, "{head:?}");
-    let mut text = Vec::new();
-    while let Some(chunk) = connection.chunk() {
-        text.extend_from_slice(&chunk);
-    }
-    let text = String::from_utf8(text).unwrap();
-    let frames = text.split_inclusive("\n\n");
-    frames.filter(|frame| !frame.starts_with(':')).collect()
 }
 
 /// Holds that all nodes answer a request alike; gives the body.

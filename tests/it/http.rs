@@ -46,15 +46,9 @@ fn chain(length: usize) -> Value {
 
 /// The frames of an event stream, up to its end.
 fn frames(connection: &mut Connection) -> Vec<(Option<u64>, String)> {
-    let head = connection.head().unwrap();
-    assert_eq!(head.status, 200, "{head:?}");
-    let mut text = Vec::new();
-    while let Some(chunk) = connection.chunk() {
-        text.extend_from_slice(&chunk);
-    }
-    let text = String::from_utf8(text).unwrap();
-    text.split_terminator("\n\n")
-        .filter(|frame| !frame.starts_with(':'))
+    connection
+        .frames()
+        .iter()
         .map(|frame| {
             let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));
             let event = field("event: ").unwrap().to_owned();

@@ -9,6 +9,7 @@
 
 mod checker;
 mod clients;
+mod history;
 mod node;
 mod soak;
 mod subscribers;

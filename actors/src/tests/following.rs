@@ -155,12 +155,7 @@ async fn a_place_behind_the_last_event_is_the_end_of_what_there_is() {
 async fn the_end_of_a_run_is_heard_although_its_actor_dies_before_it_has_told() {
     let member = Member::start().await;
     member.open(&[]).await;
-    let run = member.submit(id(0), one("block")).await;
-    member.node.world.wait_begun().await;
-    member
-        .node
-        .wait_for(run, |event| event.name() == "step_started")
-        .await;
+    let run = member.begin(id(0), one("block")).await;
     let runtime = &member.node.runtime;
     let mut tail = runtime.tail(run, Seq(0)).await.unwrap().unwrap();
     while tail.next_stored().await.unwrap().is_some() {}

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crane_core::event::Event;
 use crane_core::{Limits, RunId, ShardId};
 use crane_store::memory::MemoryStore;
 use crane_store::{Fence, RunStore as _};
@@ -111,6 +112,16 @@ impl Member {
         let submitted = self.node.runtime.submit(request, false).await;
         assert!(submitted.unwrap().created);
         id
+    }
+
+    /// Submits a plan whose first step blocks; that step has begun, and its start is written.
+    pub(super) async fn begin(&self, id: RunId, plan: Value) -> RunId {
+        let run = self.submit(id, plan).await;
+        self.node.world.wait_begun().await;
+        // The start is lazy: waited for, so that what is written by then is known.
+        let is_start = |event: &Event| event.name() == "step_started";
+        self.node.wait_for(run, is_start).await;
+        run
     }
 
     /// Run actors that failed, and that were restarted.

@@ -46,13 +46,7 @@ async fn a_shard_that_is_opened_goes_on_where_another_node_was() {
 async fn a_shard_that_is_stopped_writes_nothing_and_kills_its_steps() {
     let member = Member::start().await;
     let fence = member.open(&[]).await;
-    let run = member.submit(id(0), two_steps()).await;
-    member.node.world.wait_begun().await;
-    // The start is lazy; wait for it, so that what is written by then is known.
-    member
-        .node
-        .wait_for(run, |event| event.name() == "step_started")
-        .await;
+    let run = member.begin(id(0), two_steps()).await;
     let before = member.node.names(run).await;
     assert_eq!(member.node.runtime.loads().get(&SHARD), Some(&1));
     member.node.runtime.stop_shard(fence);
@@ -83,12 +77,7 @@ async fn a_shard_that_is_not_stopped_goes_on() {
 async fn a_shard_may_be_opened_again_at_once_and_nothing_old_disturbs_it() {
     let member = Member::start().await;
     let old = member.open(&[]).await;
-    let run = member.submit(id(0), two_steps()).await;
-    member.node.world.wait_begun().await;
-    member
-        .node
-        .wait_for(run, |event| event.name() == "step_started")
-        .await;
+    let run = member.begin(id(0), two_steps()).await;
     let new = member.acquire().await;
     let runtime = &member.node.runtime;
     let late = runtime.load(run).await.unwrap();

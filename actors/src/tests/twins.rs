@@ -17,12 +17,7 @@ use crate::submit::{Request, SubmitError};
 async fn a_run_that_is_submitted_again_while_it_is_being_taken_up_is_taken_up() {
     let member = Member::start().await;
     let old = member.open(&[]).await;
-    let run = member.submit(id(0), one("block")).await;
-    member.node.world.wait_begun().await;
-    member
-        .node
-        .wait_for(run, |event| event.name() == "step_started")
-        .await;
+    let run = member.begin(id(0), one("block")).await;
     let new = member.acquire().await;
     let runtime = member.node.runtime.clone();
     runtime.stop_shard(old);

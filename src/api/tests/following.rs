@@ -176,13 +176,7 @@ async fn a_reader_that_is_too_slow_is_told_and_the_rest_is_there_for_the_next_re
 async fn a_quiet_stream_says_every_fifteen_seconds_that_it_is_there() {
     let bench = Bench::new().await;
     let id = bench.submit(&sleeper()).await;
-    let stream = bench
-        .send(
-            get(&format!("/runs/{id}/events"))
-                .body(Body::empty())
-                .unwrap(),
-        )
-        .await;
+    let stream = bench.stream(&id).await;
     // Not before: the store answers from a thread of its own, which a paused clock does not await.
     tokio::time::pause();
     let mut body = stream.into_body();

@@ -41,13 +41,7 @@ async fn who_waits_for_a_run_is_answered_at_once_when_the_node_drains() {
 async fn a_stream_outlives_draining_and_ends_with_the_node() {
     let bench = Bench::new().await;
     let id = bench.submit(&sleeper()).await;
-    let stream = bench
-        .send(
-            get(&format!("/runs/{id}/events"))
-                .body(Body::empty())
-                .unwrap(),
-        )
-        .await;
+    let stream = bench.stream(&id).await;
     let mut body = stream.into_body();
     bench.api.life.advance(Phase::Draining);
     assert!(body.frame().await.is_some());

@@ -169,7 +169,7 @@ fn streams_and_waits_follow_a_run_whose_node_goes_or_is_killed() {
             let key = format!("idempotency-key: {key}\r\n");
             asked.post_with("/runs?wait=60s", &key, &plan)
         });
-        let read = scope.spawn(|| read_stream(&mut stream));
+        let read = scope.spawn(|| stream.frames().concat());
         thread::sleep(Duration::from_millis(1_200));
         b.serving.terminate();
         (wait.join().unwrap(), read.join().unwrap())
@@ -184,7 +184,7 @@ fn streams_and_waits_follow_a_run_whose_node_goes_or_is_killed() {
     let (nodes, c) = without(nodes, "c");
     let mut stream = nodes[0].serving.follow(&id, "");
     let streamed = thread::scope(|scope| {
-        let read = scope.spawn(|| read_stream(&mut stream));
+        let read = scope.spawn(|| stream.frames().concat());
         thread::sleep(Duration::from_millis(1_200));
         c.serving.kill();
         read.join().unwrap()
@@ -207,7 +207,7 @@ fn loop_key(nodes: &[Node], owner: &str) -> String {
 /// Holds that a stream had every event once, up to the end of the run.
 #[track_caller]
 fn gap_free(nodes: &[Node], id: &str, streamed: &str) {
-    let again = read_stream(&mut nodes[0].serving.follow(id, ""));
+    let again = nodes[0].serving.follow(id, "").frames().concat();
     assert_eq!(streamed, again);
     let ids = streamed
         .lines()

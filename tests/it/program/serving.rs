@@ -207,6 +207,21 @@ impl Connection {
         (length > 0).then_some(chunk)
     }
 
+    /// The frames of an event stream up to its end, without its comments.
+    #[track_caller]
+    pub(crate) fn frames(&mut self) -> Vec<String> {
+        let head = self.head().unwrap();
+        assert_eq!(head.status, 200, "{head:?}");
+        let mut text = Vec::new();
+        while let Some(chunk) = self.chunk() {
+            text.extend_from_slice(&chunk);
+        }
+        let text = String::from_utf8(text).unwrap();
+        let frames = text.split_inclusive("\n\n");
+        let frames = frames.filter(|frame| !frame.starts_with(':'));
+        frames.map(str::to_owned).collect()
+    }
+
     fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         let read = self.stream.read_until(b'\n', &mut line);

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::wire::{self, History};
+use super::history::History;
+use super::wire;
 use super::{PATIENCE, PAUSE};
 
 /// What each client submits at least, however early the kills come.

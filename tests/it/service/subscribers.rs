@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
+use super::history::{History, check_history};
 use super::node::Node;
-use super::wire::{self, Frame, History};
-use super::{PATIENCE, PAUSE, checker};
+use super::wire::{self, Frame};
+use super::{PATIENCE, PAUSE};
 use crate::program::Home;
 
 const RUNS: usize = 100;
@@ -183,7 +184,7 @@ fn a_thousand_listeners_to_a_hundred_runs_get_everything_once() {
         })
         .collect();
     for (n, history) in histories.iter().enumerate() {
-        let sound = checker::check_history(history, last[n % RUNS]);
+        let sound = check_history(history, last[n % RUNS]);
         assert_eq!(sound, Ok(()), "listener {n}, {:?}", Manner::of(n));
     }
     let events: usize = histories.iter().map(Vec::len).sum();

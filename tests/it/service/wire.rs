@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::history::History;
 
 /// An answer that came whole.
 #[derive(Debug)]
@@ -82,9 +83,6 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
-
-/// What a reader of a stream has: the number and the type of each event, in the order of arrival.
-pub(super) type History = Vec<(u64, String)>;
 
 /// A frame of a stream as it comes in, line by line.
 #[derive(Default)]

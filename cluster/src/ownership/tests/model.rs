@@ -485,14 +485,19 @@ fn with_a_drain_that_is_interrupted_one_node_acts() {
     });
 }
 
-#[test]
-fn the_model_reaches_refused_writes_and_a_takeover() {
-    let (fence, leases, budget) = (true, true, pause());
-    let cluster = Cluster {
+/// A cluster in which a node is paused; `fence` and `leases` say whether each is looked at.
+fn paused(fence: bool, leases: bool) -> Cluster {
+    let budget = pause();
+    Cluster {
         fence,
         leases,
         budget,
-    };
+    }
+}
+
+#[test]
+fn the_model_reaches_refused_writes_and_a_takeover() {
+    let cluster = paused(true, true);
     let checker = cluster.checker().spawn_bfs().join();
     checker.assert_any_discovery("a write is refused");
     checker.assert_any_discovery("both nodes write");
@@ -500,12 +505,7 @@ fn the_model_reaches_refused_writes_and_a_takeover() {
 
 #[test]
 fn without_the_fence_the_checker_finds_two_nodes_that_write_in_one_epoch() {
-    let (fence, leases, budget) = (false, true, pause());
-    let cluster = Cluster {
-        fence,
-        leases,
-        budget,
-    };
+    let cluster = paused(false, true);
     let wanted = HasDiscoveries::AnyFailures;
     let checker = cluster.checker().finish_when(wanted).spawn_bfs().join();
     checker.assert_any_discovery("one node writes in an epoch");
@@ -513,12 +513,7 @@ fn without_the_fence_the_checker_finds_two_nodes_that_write_in_one_epoch() {
 
 #[test]
 fn without_looking_at_the_lease_the_checker_finds_one_that_acts_and_is_not_the_owner() {
-    let (fence, leases, budget) = (true, false, pause());
-    let cluster = Cluster {
-        fence,
-        leases,
-        budget,
-    };
+    let cluster = paused(true, false);
     let wanted = HasDiscoveries::AnyFailures;
     let checker = cluster.checker().finish_when(wanted).spawn_bfs().join();
     checker.assert_any_discovery("who acts is the owner");

@@ -277,17 +277,20 @@ fn a_node_seen_for_less_than_two_seconds_is_given_nothing() {
     assert_eq!(asked(&mut machine, at(2_200)), 0);
 }
 
+/// The shard that is being closed, and its epoch.
+fn closing(machine: &Machine) -> (ShardId, Epoch) {
+    let mut held = machine.held.iter();
+    let closing = held.find(|(_, held)| held.stage != super::super::Stage::Open);
+    closing
+        .map(|(shard, held)| (*shard, held.epoch))
+        .expect("one is closing")
+}
+
 #[test]
 fn a_hand_over_whose_answer_was_lost_is_tried_again_in_the_same_epoch() {
     let mut machine = owning_beside(Phase::Up);
     assert_eq!(asked(&mut machine, at(2_200)), 1);
-    let closing = machine
-        .held
-        .iter()
-        .find(|(_, held)| held.stage != super::super::Stage::Open);
-    let (shard, epoch) = closing
-        .map(|(shard, held)| (*shard, held.epoch))
-        .expect("one is closing");
+    let (shard, epoch) = closing(&machine);
     let hot = vec![];
     let hands = |actions: &[Action]| {
         let hands = |action: &Action| matches!(action, Action::Hand { .. });
@@ -308,12 +311,7 @@ fn a_hand_over_whose_answer_was_lost_is_tried_again_in_the_same_epoch() {
 fn a_shard_that_was_closed_for_a_node_that_is_gone_goes_on_here_in_a_new_epoch() {
     let mut machine = owning_beside(Phase::Up);
     assert_eq!(asked(&mut machine, at(2_200)), 1);
-    let closing = machine
-        .held
-        .iter()
-        .find(|(_, held)| held.stage != super::super::Stage::Open);
-    let shard = closing.map(|(shard, _)| *shard).expect("one is closing");
-    let (epoch, hot) = (Epoch(1), vec![]);
+    let ((shard, _), epoch, hot) = (closing(&machine), Epoch(1), vec![]);
     machine.step(at(2_210), Event::Peers(vec![]));
     let actions = machine.step(at(2_220), Event::Closed { shard, epoch, hot });
     let to = Some(owner("me", 7));

@@ -1,6 +1,9 @@
 //! A private PostgreSQL server from the installed binaries, on a Unix socket in a directory of its
 //! own. It ends with the process that started it, however that ends.
 
+#[path = "programs.rs"]
+mod programs;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::chown;
@@ -13,6 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use programs::{installed, unprivileged};
 
 /// The superuser of the server, who may do everything.
 const ADMIN: &str = "crane";
@@ -247,34 +252,4 @@ impl Drop for Server {
 fn is_zombie(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     stat.map_or(true, |stat| stat.contains(") Z "))
-}
-
-/// The directory of the newest version that is installed.
-fn installed() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut found: Vec<(u32, PathBuf)> = versions
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let version = path.file_name()?.to_str()?.parse().ok()?;
-            let bin = path.join("bin");
-            bin.join("initdb").exists().then_some((version, bin))
-        })
-        .collect();
-    found.sort();
-    found.pop().map(|(_, bin)| bin)
-}
-
-/// User and group of `postgres`, or of `nobody`.
-fn unprivileged() -> (u32, u32) {
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let find = |name: &str| {
-        let line = users
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    find("postgres")
-        .or_else(|| find("nobody"))
-        .expect("there is a user to run the server as")
 }
