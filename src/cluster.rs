@@ -30,7 +30,7 @@ mod talk;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crane_cluster::Owner;
@@ -46,10 +46,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::life::{self, Life};
 use routes::Routes;
 
-pub use dispatch::FIRST_FREE_KIND;
 pub use generation::next as next_generation;
 pub use link::Link;
 pub use start::{Options, Shared, StartError, certificates};
@@ -136,7 +134,6 @@ struct Inner {
     changes: watch::Sender<u64>,
     /// When the table was last asked for, in milliseconds since the machine was started.
     refreshed: AtomicU64,
-    life: OnceLock<Life>,
     /// Whether what ends is not to be started again.
     leaving: AtomicBool,
     work: Mutex<JoinSet<()>>,
@@ -288,17 +285,11 @@ impl Cluster {
         }
     }
 
-    /// Orders a node to drain, this one too.
+    /// Orders another node to drain.
     ///
     /// # Errors
     /// No such node, or it was not reached.
     pub async fn order_drain(&self, node: &NodeName) -> Result<(), OrderError> {
-        if *node == self.0.me {
-            if let Some(life) = self.0.life.get() {
-                life.advance(life::Phase::Leaving);
-            }
-            return Ok(());
-        }
         let members = self.members();
         let known = members.borrow().members.iter().any(|m| m.node == *node);
         if !known {
@@ -323,7 +314,7 @@ impl Cluster {
     }
 
     /// Begins to go: others are told, and shards are handed over.
-    pub fn drain(&self) {
+    fn drain(&self) {
         let grace = self.0.options.drain_timeout;
         self.0.link.drain_by(Instant::now() + grace);
         match self.0.mode {

@@ -252,6 +252,17 @@ impl Loaded {
     }
 }
 
+impl ApiConfig {
+    /// The URL of the API at `place`, host and port.
+    pub fn url(&self, place: impl std::fmt::Display) -> String {
+        let scheme = match self.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{place}")
+    }
+}
+
 impl Config {
     /// Whether the node is one of several, or may become so.
     pub fn is_clustered(&self) -> bool {

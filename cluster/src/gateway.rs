@@ -177,13 +177,7 @@ impl Gateway {
 
     /// Says which nodes to be connected with: all that gossip lists, this one not among them.
     pub fn want(&self, wanted: Vec<Wanted>) {
-        self.wanted.send_if_modified(|now| {
-            let changed = *now != wanted;
-            if changed {
-                *now = wanted;
-            }
-            changed
-        });
+        crate::tell_change(&self.wanted, wanted);
     }
 }
 

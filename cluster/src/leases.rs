@@ -27,15 +27,11 @@ impl OwnershipStore for SharedStore {
         let store = self.0.clone();
         Box::pin(async move {
             let call = Call::of(&action);
-            match (ask(store.as_ref(), action).await, call) {
-                (Ok(event), _) => event,
-                (Err(error), call) => {
-                    warn!(%error, ?call, "the store did not answer ownership");
-                    Event::StoreFailed {
-                        call: call.unwrap_or(Call::Read),
-                    }
-                }
-            }
+            ask(store.as_ref(), action).await.unwrap_or_else(|error| {
+                warn!(%error, ?call, "the store did not answer ownership");
+                let call = call.unwrap_or(Call::Read);
+                Event::StoreFailed { call }
+            })
         })
     }
 }

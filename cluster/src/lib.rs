@@ -23,3 +23,14 @@ pub mod ports;
 pub mod secret;
 
 pub use ownership::words::Owner;
+
+/// Tells `value`, unless it was told last.
+fn tell_change<T: PartialEq>(told: &tokio::sync::watch::Sender<T>, value: T) {
+    told.send_if_modified(|last| {
+        let changed = *last != value;
+        if changed {
+            *last = value;
+        }
+        changed
+    });
+}

@@ -42,7 +42,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         (name = "runs", description = "Submitting runs, reading them, changing them"),
         (name = "tools", description = "What steps can call, and the circuit breakers"),
         (name = "health", description = "Whether the node is well"),
-        (name = "operating", description = "What operators look at and change"),
         (name = "operating", description = "Metrics, the supervision tree, and orders of operators"),
         (name = "documents", description = "What describes the API"),
     ),

@@ -65,13 +65,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 /// The node that this configuration starts, as its own machine reaches it.
 fn own_node(api: &ApiConfig) -> Result<Client, Failure> {
-    let scheme = match api.tls {
-        Some(_) => "https",
-        None => "http",
-    };
-    let address = reached_at(api.listen);
     Ok(Client::new(Options {
-        target: format!("{scheme}://{address}").parse()?,
+        target: api.url(reached_at(api.listen)).parse()?,
         token: None,
         ca_cert: None,
         say: output::note,

@@ -98,7 +98,7 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
 /// Says where everything is; tells the service manager.
 fn greet(loaded: &Loaded, node: &Node, address: SocketAddr) -> Result<(), Failure> {
     let config = &loaded.config;
-    let url = listening(config, address);
+    let url = config.api.url(address);
     let access = match config.api.tokens.len() {
         0 => "everybody who reaches the address, no tokens are set".to_owned(),
         1 => "1 token".to_owned(),
@@ -144,15 +144,6 @@ fn places(config: &Config, node: &Node) -> String {
     }
 }
 
-/// The URL of the API.
-fn listening(config: &Config, address: SocketAddr) -> String {
-    let scheme = match config.api.tls {
-        Some(_) => "https",
-        None => "http",
-    };
-    format!("{scheme}://{address}")
-}
-
 /// The URL by which others reach the API: as they are told, or on the host where they reach the
 /// node, or where it listens.
 fn url(config: &Config, address: SocketAddr) -> String {
@@ -160,16 +151,15 @@ fn url(config: &Config, address: SocketAddr) -> String {
     if let Some(url) = &cluster.api_advertise {
         return url.clone();
     }
-    let listening = listening(config, address);
     let host = cluster
         .advertise
         .as_deref()
         .and_then(|a| a.rsplit_once(':'));
     match host {
         Some((host, _)) if address.ip().is_unspecified() => {
-            listening.replace(&address.to_string(), &format!("{host}:{}", address.port()))
+            config.api.url(format_args!("{host}:{}", address.port()))
         }
-        _ => listening,
+        _ => config.api.url(address),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::life::{Life, Phase};
 /// The order to drain.
 pub(super) const DRAIN: u16 = 2;
 /// Kinds of requests from here on are not the cluster's own.
-pub const FIRST_FREE_KIND: u16 = 16;
+const FIRST_FREE_KIND: u16 = 16;
 
 /// Takes what is the cluster's own and hands the rest on.
 pub(super) struct Switch {

@@ -12,9 +12,6 @@ use crane_store::Fence;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Ownership is told of failing writes no more often.
-const FAILURES: Duration = Duration::from_millis(100);
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Link {
@@ -25,8 +22,6 @@ pub struct Link {
     started: watch::Sender<u64>,
     /// Whether the last write that ownership was told of failed.
     failing: AtomicBool,
-    /// When it was told of that, in milliseconds since the machine was started.
-    failed_at: AtomicU64,
     drain_by: OnceLock<Instant>,
 }
 
@@ -49,21 +44,10 @@ impl Link {
         self.tell(Event::Fenced { shard, epoch });
     }
 
-    /// The journal wrote something, or failed to.
+    /// The journal wrote something, or failed to; the runtime bounds how often it says so.
     pub fn wrote(&self, ok: bool) {
-        if ok {
-            if self.failing.swap(false, Ordering::AcqRel) {
-                self.tell(Event::JournalWrite { ok });
-            }
-            return;
-        }
-        self.failing.store(true, Ordering::Release);
-        let now = millis(boot_time().0);
-        let due = |last: u64| (now >= last.saturating_add(millis(FAILURES))).then_some(now);
-        let told = self
-            .failed_at
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due);
-        if told.is_ok() {
+        let was_failing = self.failing.swap(!ok, Ordering::AcqRel);
+        if !ok || was_failing {
             self.tell(Event::JournalWrite { ok });
         }
     }
@@ -137,10 +121,6 @@ impl Link {
             None => usual,
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

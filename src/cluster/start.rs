@@ -1,7 +1,7 @@
 //! From an address to a working node of a cluster, in order.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crane_cluster::gateway::tls::Tls;
@@ -176,7 +176,6 @@ impl Cluster {
             routes: Default::default(),
             changes: watch::Sender::new(0),
             refreshed: Default::default(),
-            life: OnceLock::new(),
             leaving: Default::default(),
             work: Default::default(),
             gossiping: ended,
@@ -210,7 +209,6 @@ impl Cluster {
         dispatch: Arc<dyn Dispatch>,
         shared: Option<Shared>,
     ) -> Result<(), StartError> {
-        let _ = self.0.life.set(life.clone());
         let parts = GatewayParts {
             cluster: self.clone(),
             dispatch: Arc::new(Switch {

@@ -17,16 +17,14 @@ use crane_store::postgres;
 
 use super::hidden::{self, Hidden};
 use super::reader::{Reader, Section};
-use super::sections::{address, is_name};
-use super::{ClusterConfig, ClusterTls, Config, PostgresConfig};
+use super::sections::{NAME_CHARS, address, is_name};
+use super::{ClusterConfig, ClusterTls, Config, DEFAULT_SCHEMA, PostgresConfig};
 
 /// The variable that holds the secret of the cluster, where secrets are variables.
 pub(super) const SECRET_VARIABLE: &str = "CRANE_CLUSTER_SECRET";
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(500);
 const LONGEST_LEASE: Duration = Duration::from_secs(60);
-/// Longest name of a zone, or id of a cluster, in characters.
-const NAME_CHARS: usize = 64;
 /// Longest name of a schema (NAMEDATALEN of PostgreSQL, without its zero).
 const SCHEMA_BYTES: usize = 63;
 
@@ -71,7 +69,7 @@ pub(super) fn postgres(store: &mut Section<'_>) -> (Option<PostgresConfig>, Vec<
             "has no effect beside store.url".to_owned(),
         ));
     }
-    let schema = store.text("schema", "crane".to_owned(), schema);
+    let schema = store.text("schema", DEFAULT_SCHEMA.to_owned(), schema);
     let ca = store.optional_path("ca");
     let allow_unsafe = store.boolean("allow_unsafe", false);
     let config = url.or(from_file).map(|url| PostgresConfig {

@@ -343,12 +343,7 @@ impl Section<'_> {
     }
 
     pub(super) fn optional_path(&mut self, key: &str) -> Option<PathBuf> {
-        self.read(
-            key,
-            None,
-            |value| value.text().and_then(path).map(Some),
-            |value| Json::from(value.as_ref().map(|path| path.display().to_string())),
-        )
+        self.optional(key, path, |path| path.display().to_string())
     }
 
     /// A list whose members are read by `parse` and shown by `show`.

@@ -22,8 +22,8 @@ use crate::token::{self, Tokens};
 pub(crate) const DEFAULT_DATA: &str = "./crane-data";
 /// Where a node listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// Longest name of a node, in characters.
-const NAME_CHARS: usize = 64;
+/// Longest name of a node or a zone, or id of a cluster, in characters.
+pub(super) const NAME_CHARS: usize = 64;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

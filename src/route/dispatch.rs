@@ -9,7 +9,6 @@ use futures_util::future::BoxFuture;
 use super::Router;
 use super::far::Far;
 use super::home::Home;
-use super::shared::Shared;
 use super::wire::{self, Asked};
 use super::words::{Ask, FindAsk, ListAsk, Trouble};
 use crate::api::ApiError;
@@ -41,8 +40,7 @@ impl Dispatch for Dispatcher {
                 return Reply::NotUnderstood("it was sent on too often".to_owned());
             }
             match (asked, far) {
-                (Asked::Run(run, ask), Far::Shared(shared)) => about(&shared, run, &ask).await,
-                (Asked::Run(run, ask), Far::Home(home)) => about_at_home(&home, run, &ask).await,
+                (Asked::Run(run, ask), far) => about(&far, run, &ask).await,
                 (Asked::List(ask), Far::Home(home)) => list(&home, &ask).await,
                 (Asked::Find(run, ask), Far::Home(home)) => find(&home, run, &ask).await,
                 (Asked::Forget(node), Far::Home(home)) => forget(&home, node).await,
@@ -57,30 +55,17 @@ impl Dispatch for Dispatcher {
     }
 }
 
-async fn about(shared: &Shared, run: RunId, ask: &Ask) -> Reply {
-    match shared.answer_other(run, ask).await {
+async fn about(far: &Far, run: RunId, ask: &Ask) -> Reply {
+    match far.answer_other(run, ask).await {
         Ok(answer) => Reply::Done(wire::encode_answer(&answer)),
         Err(Trouble::NotOwner) => {
-            let (owner, epoch) = shared.field().owner(run.shard());
+            let (owner, epoch) = far.field().owner(run.shard());
             Reply::NotOwner { owner, epoch }
         }
-        Err(Trouble::Unknown) => unknown(),
+        Err(Trouble::Unknown) => {
+            Reply::Failed("the run's actor did not answer; it may have been done or not".to_owned())
+        }
     }
-}
-
-async fn about_at_home(home: &Home, run: RunId, ask: &Ask) -> Reply {
-    match home.answer_other(run, ask).await {
-        Ok(answer) => Reply::Done(wire::encode_answer(&answer)),
-        Err(Trouble::NotOwner) => Reply::NotOwner {
-            owner: None,
-            epoch: crane_core::Epoch(0),
-        },
-        Err(Trouble::Unknown) => unknown(),
-    }
-}
-
-fn unknown() -> Reply {
-    Reply::Failed("the run's actor did not answer; it may have been done or not".to_owned())
 }
 
 async fn list(home: &Home, ask: &ListAsk) -> Reply {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crane_actors::submit::Request;
 use crane_core::RunId;
 
+use super::field::Field;
 use super::home::Home;
 use super::shared::Shared;
-use super::words::{Answer, Ask};
+use super::words::{Answer, Ask, Trouble};
 use crate::api::ApiError;
 
 /// See the module.
@@ -39,12 +40,26 @@ impl Far {
         }
     }
 
-    /// Whether another node could take what this one does not.
-    pub(super) fn has_company(&self) -> bool {
-        let field = match self {
+    pub(super) fn field(&self) -> &Arc<dyn Field> {
+        match self {
             Self::Shared(shared) => shared.field(),
             Self::Home(home) => home.field(),
-        };
-        field.neighbors().iter().any(|neighbor| neighbor.takes)
+        }
+    }
+
+    /// Answers another node.
+    pub(super) async fn answer_other(&self, run: RunId, ask: &Ask) -> Result<Answer, Trouble> {
+        match self {
+            Self::Shared(shared) => shared.answer_other(run, ask).await,
+            Self::Home(home) => home.answer_other(run, ask).await,
+        }
+    }
+
+    /// Whether another node could take what this one does not.
+    pub(super) fn has_company(&self) -> bool {
+        self.field()
+            .neighbors()
+            .iter()
+            .any(|neighbor| neighbor.takes)
     }
 }

@@ -14,6 +14,12 @@ mod keyed;
 mod list;
 mod promises;
 mod roster;
+/// The roster cannot be written.
+fn not_written(error: io::Error) -> ApiError {
+    let detail = "the node cannot write down which members it has seen; its log says why";
+    ApiError::new(ErrorType::Unavailable, detail).because(error)
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -267,13 +273,7 @@ impl Home {
     }
 
     async fn have_seen(&self, seen: Vec<NodeName>) -> Result<(), ApiError> {
-        self.roster.add(seen).await.map_err(|error| {
-            ApiError::new(
-                ErrorType::Unavailable,
-                "the node cannot write down which members it has seen; its log says why",
-            )
-            .because(error)
-        })
+        self.roster.add(seen).await.map_err(not_written)
     }
 
     /// All members that were ever seen, this one among them.
@@ -312,14 +312,7 @@ impl Home {
                 .because(format!("{turn:?}")));
             }
         }
-        let removed = self.forget_member(node).await;
-        removed.map_err(|error| {
-            ApiError::new(
-                ErrorType::Unavailable,
-                "the node cannot write down which members it has seen; its log says why",
-            )
-            .because(error)
-        })
+        self.forget_member(node).await.map_err(not_written)
     }
 
     fn homes(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, NodeName>> {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
 use crane_core::run::Input;
 use crane_core::{Epoch, Run, RunId};
-use crane_store::{Append, Error};
+use crane_store::{Append, Write, commit};
 use ractor::actor::messages::BoxedState;
 use ractor::{ActorId, ActorProcessingErr};
-use tokio::sync::oneshot;
 
 use super::{Hold, ShardMsg, ShardState, Slot};
 use crate::kernel::{Kernel, LoadError};
@@ -147,7 +146,7 @@ impl ShardState {
 
 async fn fail(
     kernel: &Kernel,
-    tenure: &Arc<Tenure>,
+    tenure: &Tenure,
     id: RunId,
     message: String,
 ) -> Result<(), LoadError> {
@@ -160,12 +159,9 @@ async fn fail(
         return Ok(());
     }
     let append = Append::new(tenure.epoch(), &run, &turn.records, true);
-    let (sender, written) = oneshot::channel();
-    // The waiter may be gone; the write counts all the same.
-    kernel.append(tenure, append, |result| drop(sender.send(result)));
-    written
-        .await
-        .unwrap_or_else(|_| Err(Error::Fatal("the write was dropped".into())))?;
+    let written = commit(kernel.store.as_ref(), Write::Append(append)).await;
+    tenure.note(&written);
+    written?;
     let took = run.completed_at.unwrap_or_default().since(run.created_at);
     kernel.metrics.finished(run.status(), took);
     kernel.hub.publish(id, turn.records);

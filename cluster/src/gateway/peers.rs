@@ -49,16 +49,6 @@ pub enum CallError {
     NotUnderstood(NodeName, Malformed),
 }
 
-impl CallError {
-    /// Whether the request was certainly not carried out.
-    pub fn nothing_was_done(&self) -> bool {
-        matches!(
-            self,
-            Self::NotConnected(_) | Self::Busy(_) | Self::TooLarge(_)
-        )
-    }
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) boot: String,
@@ -147,31 +137,32 @@ impl Peers {
         self.links.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn connect(&self, node: NodeName, link: Link) {
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<NodeName, Link>) -> T) -> T {
         let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
-        links.insert(node, link);
+        let changed = change(&mut links);
         drop(links);
         self.changes.send_modify(|changes| *changes += 1);
+        changed
+    }
+
+    pub(super) fn connect(&self, node: NodeName, link: Link) {
+        self.change(|links| drop(links.insert(node, link)));
     }
 
     /// Whether there was a link with this life of the node.
     pub(super) fn disconnect(&self, node: &NodeName, boot: &str) -> bool {
-        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
-        let is_it = links.get(node).is_some_and(|link| link.boot == boot);
-        if is_it {
-            links.remove(node);
-        }
-        drop(links);
-        self.changes.send_modify(|changes| *changes += 1);
-        is_it
+        self.change(|links| {
+            let is_it = links.get(node).is_some_and(|link| link.boot == boot);
+            if is_it {
+                links.remove(node);
+            }
+            is_it
+        })
     }
 
     /// No node can be called any more.
     pub(super) fn clear(&self) {
-        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
-        links.clear();
-        drop(links);
-        self.changes.send_modify(|changes| *changes += 1);
+        self.change(BTreeMap::clear);
     }
 
     pub(super) fn has(&self, node: &NodeName, boot: &str) -> bool {

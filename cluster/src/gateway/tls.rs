@@ -97,11 +97,8 @@ impl Tls {
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found: Result<Vec<_>, _> = match CertificateDer::pem_file_iter(file) {
-        Ok(certificates) => certificates.collect(),
-        Err(error) => Err(error),
-    };
-    match found {
+    let found = CertificateDer::pem_file_iter(file);
+    match found.and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>()) {
         Ok(found) if found.is_empty() => Err(Error::Unusable(format!(
             "{} holds no certificate",
             file.display()

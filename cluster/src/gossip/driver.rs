@@ -215,14 +215,8 @@ impl Driver {
         let others = members.iter().filter(|member| !member.said_goodbye());
         let sights = others.map(|member| member.sight);
         self.metrics.members(sights.chain([Sight::Alive]));
-        let look = Members { members, company };
-        self.shared.members.send_if_modified(|known| {
-            let changed = **known != look;
-            if changed {
-                *known = Arc::new(look);
-            }
-            changed
-        });
+        let look = Arc::new(Members { members, company });
+        crate::tell_change(&self.shared.members, look);
     }
 
     async fn meet_seeds(&mut self) {

@@ -213,14 +213,7 @@ impl Driver {
             self.carry_out(action);
         }
         self.metrics.owned(self.machine.owned());
-        let standing = standing_of(&self.machine);
-        self.told.send_if_modified(|told| {
-            let changed = *told != standing;
-            if changed {
-                *told = standing;
-            }
-            changed
-        });
+        crate::tell_change(&self.told, standing_of(&self.machine));
         let rows = self.machine.rows();
         self.table.send_if_modified(|table| {
             let changed = **table != *rows;

@@ -94,14 +94,8 @@ impl Peers {
 
     /// Whether all that are alive have been so for `settle`.
     pub(super) fn all_settled(&self, now: Elapsed, settle: Duration) -> bool {
-        self.known
-            .values()
-            .filter(|known| known.sight == Sight::Alive)
-            .all(|known| {
-                known
-                    .alive_since
-                    .is_some_and(|since| now.since(since) >= settle)
-            })
+        let mut since = self.known.values().filter_map(|known| known.alive_since);
+        since.all(|since| now.since(since) >= settle)
     }
 
     /// Whether some node joins, drains or is under suspicion: then nothing moves for balance.

@@ -2,14 +2,13 @@
 //! the store again, with the epoch that was seen. What is known of a shard never goes back to an
 //! earlier epoch, however late an answer comes.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crane_core::{Epoch, ShardId};
 
 use super::words::{Action, Call, Elapsed, Handover, LeaseRow, Owner, Phase, Reason, Row, Table};
-use super::{Machine, Stage};
+use super::{Held, Machine};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct View {
@@ -140,16 +139,15 @@ impl Machine {
         let Some(me) = self.owner() else {
             return;
         };
-        let moved_on = |(shard, held): (&ShardId, &super::Held)| {
+        let is_mine = |row: &Row| row.owner.as_ref() == Some(&me);
+        let moved_on = |(shard, held): (&ShardId, &Held)| {
             let row = self.view.row(*shard)?;
-            let is_mine = row.owner.as_ref() == Some(&me);
-            (row.epoch > held.epoch && !is_mine).then_some(*shard)
+            (row.epoch > held.epoch && !is_mine(row)).then_some(*shard)
         };
         let lost: Vec<ShardId> = self.held.iter().filter_map(moved_on).collect();
         for shard in lost {
             self.drop_shard(shard, out);
         }
-        let is_mine = |row: &Row| row.owner.as_ref() == Some(&me);
         let mine = self.view.rows().filter(|(_, row)| is_mine(row));
         let mine: Vec<(ShardId, Epoch)> = mine.map(|(shard, row)| (shard, row.epoch)).collect();
         let mut back = Vec::new();
@@ -170,14 +168,9 @@ impl Machine {
 
     /// Owned by this node and open, quietest first.
     pub(super) fn open_by_load(&self) -> Vec<ShardId> {
-        let open =
-            |(shard, held): (&ShardId, &super::Held)| (held.stage == Stage::Open).then_some(*shard);
-        let mut shards: Vec<ShardId> = self.held.iter().filter_map(open).collect();
-        let load = |shard: &ShardId| self.loads.get(shard).copied().unwrap_or(0);
-        shards.sort_by(|a, b| match load(a).cmp(&load(b)) {
-            Ordering::Equal => a.cmp(b),
-            unequal => unequal,
-        });
+        let mut shards: Vec<ShardId> = self.open().map(|(shard, _)| shard).collect();
+        // Stable: those that are equally busy stay in order.
+        shards.sort_by_key(|shard| self.loads.get(shard).copied().unwrap_or(0));
         shards
     }
 }

@@ -78,13 +78,13 @@ struct ListBody {
 
 #[derive(Serialize, Deserialize)]
 struct FindBody {
-    by: String,
-    home: String,
+    by: NodeName,
+    home: NodeName,
 }
 
 #[derive(Serialize, Deserialize)]
 struct ForgetBody {
-    node: String,
+    node: NodeName,
 }
 
 /// A question about `run`; deadline, epoch and hops are the caller's to add.
@@ -145,15 +145,15 @@ pub(in crate::route) fn encode_list(ask: &ListAsk) -> envelope::Request {
 /// A question for the run of a key.
 pub(in crate::route) fn encode_find(run: RunId, ask: &FindAsk) -> envelope::Request {
     let body = FindBody {
-        by: ask.by.to_string(),
-        home: ask.home.to_string(),
+        by: ask.by.clone(),
+        home: ask.home.clone(),
     };
     request(kind::FIND, Some(run), json(&body))
 }
 
 /// An order to forget a member.
 pub(in crate::route) fn encode_forget(node: &NodeName) -> envelope::Request {
-    let node = node.to_string();
+    let node = node.clone();
     request(kind::FORGET, None, json(&ForgetBody { node }))
 }
 
@@ -212,14 +212,12 @@ pub(in crate::route) fn decode(request: &envelope::Request) -> Result<Asked, Not
         kind::FIND => run_of(request).and_then(|run| {
             let body: FindBody = parse(&request.body)?;
             let ask = FindAsk {
-                by: NodeName::new(body.by),
-                home: NodeName::new(body.home),
+                by: body.by,
+                home: body.home,
             };
             Ok(Asked::Find(run, ask))
         }),
-        kind::FORGET => {
-            parse(&request.body).map(|ForgetBody { node }| Asked::Forget(NodeName::new(node)))
-        }
+        kind::FORGET => parse(&request.body).map(|ForgetBody { node }| Asked::Forget(node)),
         kind => Err(NotUnderstood::new(format!("unknown request: kind {kind}"))),
     }
 }
@@ -251,7 +249,9 @@ impl Ask {
                 labels: body.labels.into_owned(),
                 key: body.key.map(Cow::into_owned),
                 tenant: body.tenant.into_owned(),
-                trace_id: request.trace.map(|trace| hex(&trace.trace)),
+                trace_id: request
+                    .trace
+                    .map(|trace| format!("{:032x}", u128::from_be_bytes(trace.trace))),
                 id: request.run,
             },
             wait: Duration::from_millis(body.wait_ms),
@@ -313,14 +313,4 @@ fn trace(id: &str, run: RunId) -> Option<Trace> {
         span: *span,
         flags: 1,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
