@@ -103,6 +103,7 @@ fn a_killed_node_is_noticed_at_once_found_gone_and_its_next_life_is_connected() 
     let b = Node::start("b", SECRET, None);
     connect(&[&a, &b]);
     let pending = a.begin_call("b", "hang", 0, 60_000);
+    until("the call has arrived", || b.ask("hanging") == "1");
     b.kill();
     let answer = a.answer(&pending);
     assert!(answer.contains("was lost"), "{answer}");
@@ -122,6 +123,7 @@ fn the_session_of_a_node_that_gossip_has_lost_is_stopped_and_made_again_when_it_
     );
     connect(&[&a, &b]);
     let pending = a.begin_call("b", "hang", 0, 60_000);
+    until("the call has arrived", || b.ask("hanging") == "1");
     a.want_down(&b);
     let answer = a.answer(&pending);
     assert!(answer.contains("was lost"), "{answer}");

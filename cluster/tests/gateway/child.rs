@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use tokio::sync::mpsc;
 /// Name, boot id, secret, and the directory of the certificates if there are any.
 pub(crate) const CHILD: &str = "CRANE_GATEWAY_CHILD";
 const KINDS: [&str; 5] = ["echo", "not-owner", "hang", "panic", "large"];
+
+/// Requests that will never be answered.
+static HANGING: AtomicUsize = AtomicUsize::new(0);
 
 struct Answers;
 
@@ -38,7 +42,10 @@ impl Dispatch for Answers {
                     let size = String::from_utf8_lossy(&request.body);
                     Reply::Done(vec![7; size.parse().expect("a number")])
                 }
-                _ => std::future::pending().await,
+                _ => {
+                    HANGING.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending().await
+                }
             }
         }
         .boxed()
@@ -138,6 +145,7 @@ async fn obey(gateway: &Gateway, line: &str, refused: String) {
             say(words[0], &names.join(","));
         }
         "refused" => say(words[0], &refused),
+        "hanging" => say(words[0], &HANGING.load(Ordering::SeqCst).to_string()),
         "restart" => {}
         "remotable" => {
             let pids = ractor::registry::get_all_pids().into_iter();
