@@ -12,6 +12,7 @@ use crate::fleet::Fleet;
 use crate::history::check_history;
 use crate::load::Observed;
 use crate::system;
+use crate::wire::TOKEN;
 
 /// Longest time from an effect to the commit of its completion, on a machine that has much to do.
 const COMMIT: Duration = Duration::from_secs(3);
@@ -95,6 +96,7 @@ pub(crate) fn findings(fleet: &Fleet, place: &[&str]) -> Vec<String> {
     let output = command
         .args(["check", "-o", "json"])
         .args(place)
+        .env("CRANE_TOKEN", TOKEN)
         .output()
         .unwrap();
     let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();

@@ -7,12 +7,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::database::Database;
+use crate::deployment::{self, Secrets};
 use crate::network::Network;
-use crate::node::{API, GOSSIP, Node};
+use crate::node::Node;
 use crate::system::until;
-
-/// What all nodes of a cluster know.
-pub(crate) const SECRET: &str = "what all nodes of this cluster know";
 
 /// How a cluster is made.
 #[derive(Clone, Debug)]
@@ -42,17 +40,8 @@ pub(crate) struct Fleet {
     pub(crate) database: Database,
     pub(crate) network: Network,
     pub(crate) shape: Shape,
+    secrets: Secrets,
     directory: TempDir,
-}
-
-/// What differs between nodes of a configuration.
-pub(crate) struct Differs<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) space: usize,
-    pub(crate) id: &'a str,
-    pub(crate) secret: &'a str,
-    /// A schema of its own, for another cluster in the same database.
-    pub(crate) schema: &'a str,
 }
 
 impl Fleet {
@@ -70,22 +59,17 @@ impl Fleet {
     pub(crate) fn prepare(shape: Shape) -> Self {
         let network = Network::new(shape.nodes + shape.spare);
         let database = Database::start(network.host(), &network.range());
+        let directory = TempDir::new().unwrap();
         let mut fleet = Self {
             nodes: Vec::new(),
+            secrets: Secrets::make(&directory.path().join("secrets"), &database.url()),
             database,
             network,
-            directory: TempDir::new().unwrap(),
+            directory,
             shape,
         };
         for space in 0..fleet.shape.nodes {
-            let name = format!("n{}", space + 1);
-            let mut node = fleet.node(&Differs {
-                name: &name,
-                space,
-                id: "tested",
-                secret: SECRET,
-                schema: "crane",
-            });
+            let mut node = fleet.node(space);
             if fleet.shape.unfenced {
                 node.variable("CRANE_TEST_UNFENCED", "1");
             }
@@ -95,33 +79,22 @@ impl Fleet {
     }
 
     /// A node that is not started, nor one of `nodes`.
-    pub(crate) fn node(&self, differs: &Differs<'_>) -> Node {
-        let Differs {
-            name,
-            space,
-            id,
-            secret,
-            schema,
-        } = differs;
-        let address = self.network.address(*space);
-        let seeds: Vec<String> = (0..2)
-            .map(|seed| format!("\"{}:{GOSSIP}\"", self.network.address(seed)))
-            .collect();
-        let seeds = seeds.join(", ");
-        let (url, lease) = (self.database.url(), self.shape.lease.as_millis());
-        let config = format!(
-            "[node]\nname = \"{name}\"\ndrain_timeout = \"10s\"\n\
-             [api]\nlisten = \"{address}:{API}\"\ninsecure_no_auth = true\n\
-             [store]\nurl = \"{url}\"\nschema = \"{schema}\"\n\
-             [cluster]\nid = \"{id}\"\nlisten = \"{address}:{GOSSIP}\"\nseeds = [{seeds}]\n\
-             secrets = [\"{secret}\"]\nlease = \"{lease}ms\"\n\
-             [limits]\nlost_attempts = 1000\n\
-             [tools.http]\nallow_private = true\n\
-             [log]\nfilter = \"info\"\nformat = \"json\"\n"
-        );
-        let directory = self.directory.path().join(format!("{name}-{id}-{space}"));
-        let place = (self.network.space(*space), address);
-        Node::new(name, place, directory, &config)
+    pub(crate) fn node(&self, space: usize) -> Node {
+        let name = self.network.host_name(space);
+        let place = (self.network.space(space), self.network.address(space));
+        let mut node = Node::new(&name, place, self.directory.path().join(&name));
+        deployment::deploy(&mut node, &self.secrets);
+        let lease = self.shape.lease.as_millis();
+        node.variable("CRANE__CLUSTER__LEASE", &format!("{lease}ms"));
+        node
+    }
+
+    /// Secrets that no node of this cluster has.
+    pub(crate) fn other_secrets(&self) -> Secrets {
+        Secrets::make(
+            &self.directory.path().join("other-secrets"),
+            &self.database.url(),
+        )
     }
 
     /// Waits until all nodes that run are ready and agree that they own everything.

@@ -2,18 +2,19 @@
 //! nodes are killed, paused, cut off and restarted.
 //!
 //! ```text
-//!   here ──── bridge ──┬── namespace: crane serve n1      clients (submit, retry, follow) ──> API
-//!     │                ├── ...                            http tool of each step ──> effects
-//!     │                └── namespace: crane serve n5      each effect: its key, its node, when
+//!   here ──── bridge ──┬── namespace: crane-1         clients (submit, retry, follow) ──> API
+//!     │                ├── ...                         http tool of each step ──> effects
+//!     │                └── namespace: crane-5         each effect: its key, its node, when
 //!     └── PostgreSQL, the effects, the clients
 //!
 //!   Fleet (network, database, nodes) <── Nemesis: kill, pause, partition, loss, outage
 //!                                   └── Load ── Observed ──> checker ──> what is wrong
 //! ```
 //!
-//! The program is used as its users do: its command line, its configuration, its API. As anybody but
-//! root, or where `ip`, `iptables`, `setpriv` or PostgreSQL are missing, these tests say "skipped",
-//! and fail when CRANE_REQUIRE_ALL=1 is set.
+//! The program is used as its users do: its command line, its configuration, its API. Nodes are
+//! deployed as those of docker/compose.yaml, with docker/crane.toml as it is. As anybody but root, or
+//! where `ip`, `iptables`, `setpriv` or PostgreSQL are missing, these tests say "skipped", and fail
+//! when CRANE_REQUIRE_ALL=1 is set.
 //!
 //! * `CRANE_SOAK_ROUNDS=N`: N rounds of every nemesis.
 //! * `CRANE_SEED=N`: the same choices again.
@@ -30,6 +31,7 @@
 mod checker;
 mod clients;
 mod database;
+mod deployment;
 mod effects;
 mod figures;
 mod fleet;

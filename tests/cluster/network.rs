@@ -4,6 +4,7 @@
 //! with them. `tc netem` is not to be had everywhere; iptables drops, with a probability where asked.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +14,8 @@ use crate::system::{run, try_run};
 
 /// All that is made here begins so, followed by the number of the process.
 const PREFIX: &str = "cr";
+/// Where files of the name service lie for each namespace.
+const NAMES: &str = "/etc/netns";
 /// Last part of the address of the bridge, which is this side's.
 pub(crate) const HOST: u8 = 254;
 
@@ -52,11 +55,21 @@ impl Network {
         network
     }
 
+    /// What its namespaces know by name: each other (ip-netns(8) lays this over /etc/hosts).
+    fn hosts(&self) -> String {
+        let hosts =
+            (0..self.spaces).map(|n| format!("{} {}\n", self.address(n), self.host_name(n)));
+        hosts.chain(["127.0.0.1 localhost\n".to_owned()]).collect()
+    }
+
     fn add(&self, number: usize) {
         let (space, bridge) = (self.space(number), self.bridge());
         let outside = self.outside(number);
         let inside = format!("{}i{number}", self.name);
         let address = format!("{}/24", self.address(number));
+        let names = Path::new(NAMES).join(&space);
+        fs::create_dir_all(&names).unwrap();
+        fs::write(names.join("hosts"), self.hosts()).unwrap();
         run("ip", &["netns", "add", &space]);
         run(
             "ip",
@@ -96,6 +109,11 @@ impl Network {
     /// Name of a namespace.
     pub(crate) fn space(&self, number: usize) -> String {
         format!("{}n{number}", self.name)
+    }
+
+    /// The name of a namespace in all of them, as the nodes of compose.yaml are named.
+    pub(crate) fn host_name(&self, number: usize) -> String {
+        format!("crane-{}", number + 1)
     }
 
     /// Address of this side.
@@ -170,7 +188,7 @@ impl Network {
         let read = |name: &str| {
             let outside = self.outside(number);
             let path = format!("/sys/class/net/{outside}/statistics/{name}");
-            let text = std::fs::read_to_string(path).unwrap();
+            let text = fs::read_to_string(path).unwrap();
             text.trim().parse::<u64>().unwrap()
         };
         // The other end of the cable.
@@ -181,7 +199,9 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for number in 0..=self.spaces {
-            try_run("ip", &["netns", "del", &self.space(number)]);
+            let space = self.space(number);
+            try_run("ip", &["netns", "del", &space]);
+            let _ = fs::remove_dir_all(Path::new(NAMES).join(&space));
             try_run("ip", &["link", "del", &self.outside(number)]);
         }
         try_run("ip", &["link", "del", &self.bridge()]);
@@ -214,6 +234,11 @@ fn sweep() {
         let name = line.split_whitespace().next().unwrap_or_default();
         if is_stale(name) {
             try_run("ip", &["netns", "del", name]);
+        }
+    }
+    for entry in fs::read_dir(NAMES).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_stale) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
     let links = run("ip", &["-o", "link"]);

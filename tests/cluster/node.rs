@@ -1,5 +1,6 @@
 //! A node: `crane serve` in its namespace, killed, paused and started again at will.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,33 +24,31 @@ pub(crate) struct Node {
     pub(crate) address: Ipv4Addr,
     space: String,
     directory: PathBuf,
-    variables: Vec<(&'static str, String)>,
+    variables: BTreeMap<String, String>,
     child: Option<Child>,
 }
 
 impl Node {
-    /// A node with this configuration, in `directory`, that is not started yet.
+    /// A node in `directory` that is not started yet, nor configured.
     pub(crate) fn new(
         name: &str,
         (space, address): (String, Ipv4Addr),
         directory: PathBuf,
-        config: &str,
     ) -> Self {
         fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("crane.toml"), config).unwrap();
         Self {
             name: name.to_owned(),
             address,
             space,
             directory,
-            variables: Vec::new(),
+            variables: BTreeMap::new(),
             child: None,
         }
     }
 
     /// With a variable of the environment.
-    pub(crate) fn variable(&mut self, name: &'static str, value: &str) {
-        self.variables.push((name, value.to_owned()));
+    pub(crate) fn variable(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
     }
 
     /// Starts it, and does not wait until it serves. It ends with the thread that does this.
@@ -71,7 +70,7 @@ impl Node {
                 "KILL",
             ])
             .arg(crane())
-            .args(["serve", "--config", "crane.toml"])
+            .arg("serve")
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -81,7 +80,7 @@ impl Node {
                 command.env_remove(name);
             }
         }
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(&self.variables);
         self.child = Some(command.spawn().unwrap());
     }
 

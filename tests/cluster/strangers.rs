@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::fleet::{Differs, Fleet, SECRET, Shape};
+use crate::deployment;
+use crate::fleet::{Fleet, Shape};
 use crate::node::Node;
 use crate::system::{self, PATIENCE, until};
 
@@ -35,20 +36,12 @@ fn another_cluster_and_a_node_with_the_wrong_secret_join_nothing_and_are_counted
     };
     let fleet = Fleet::start(shape);
     // Both name nodes of the cluster as their seeds, so they knock at its doors.
-    let mut other = fleet.node(&Differs {
-        name: "other",
-        space: 2,
-        id: "another",
-        secret: SECRET,
-        schema: "another",
-    });
-    let mut intruder = fleet.node(&Differs {
-        name: "intruder",
-        space: 3,
-        id: "tested",
-        secret: "what nobody in this cluster knows",
-        schema: "intruders",
-    });
+    let mut other = fleet.node(2);
+    other.variable("CRANE__CLUSTER__ID", "another");
+    other.variable("CRANE__STORE__SCHEMA", "another");
+    let mut intruder = fleet.node(3);
+    deployment::give(&mut intruder, &fleet.other_secrets());
+    intruder.variable("CRANE__STORE__SCHEMA", "intruders");
     other.start();
     intruder.start();
     for (stranger, reason) in [(&other, "foreign"), (&intruder, "forged")] {
@@ -65,7 +58,7 @@ fn another_cluster_and_a_node_with_the_wrong_secret_join_nothing_and_are_counted
     // They would have joined by now.
     thread::sleep(Duration::from_secs(2));
     for node in &fleet.nodes {
-        assert_eq!(members(node), ["n1", "n2"], "{}", node.name);
+        assert_eq!(members(node), ["crane-1", "crane-2"], "{}", node.name);
     }
     for stranger in [&other, &intruder] {
         assert_eq!(members(stranger), [&*stranger.name]);

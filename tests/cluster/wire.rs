@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::history::History;
 use crate::network::HOST;
 
+/// What clients show to nodes.
+pub(crate) const TOKEN: &str = "a-token-that-all-clients-have";
 /// Longest time until there is a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Longest time that a node may be silent.
@@ -80,7 +82,10 @@ fn send(
     body: &str,
 ) -> Result<TcpStream, Failure> {
     let mut stream = connect(address)?;
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let mut text = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         authorization: Bearer {TOKEN}\r\n"
+    );
     for header in headers {
         text.push_str(header);
         text.push_str("\r\n");

@@ -9,6 +9,7 @@ use super::{figure, seconds};
 use crate::fleet::{Fleet, Shape};
 use crate::node::{API, Node};
 use crate::system;
+use crate::wire::TOKEN;
 
 /// Runs that are open at a time, over all nodes.
 const CONCURRENCY: usize = 192;
@@ -24,6 +25,7 @@ fn bench(fleet: &Fleet, nodes: &[SocketAddr]) -> Vec<Value> {
             .args(["--server", &format!("http://{node}")])
             .args(["--concurrency", &(CONCURRENCY / nodes.len()).to_string()])
             .args(["--duration", &format!("{}s", seconds().as_secs())])
+            .env("CRANE_TOKEN", TOKEN)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap()
@@ -62,13 +64,13 @@ fn embedded() {
         ..Shape::default()
     });
     let address = fleet.network.address(0);
-    let config = format!(
-        "[api]\nlisten = \"{address}:{API}\"\ninsecure_no_auth = true\n[log]\nfilter = \"warn\"\n"
-    );
     // On the disk that PostgreSQL is on.
     let directory = tempfile::TempDir::new().unwrap();
     let place = (fleet.network.space(0), address);
-    let mut node = Node::new("alone", place, directory.path().to_owned(), &config);
+    let mut node = Node::new("alone", place, directory.path().to_owned());
+    node.variable("CRANE__API__LISTEN", &format!("{address}:{API}"));
+    node.variable("CRANE__API__TOKENS", TOKEN);
+    node.variable("CRANE__LOG__FILTER", "warn");
     node.start();
     system::until("the node is ready", system::PATIENCE, || node.is_ready());
     tell("embedded", 1, &bench(&fleet, &[node.api()]), json!({}));
