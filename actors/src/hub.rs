@@ -88,6 +88,30 @@ impl Hub {
     }
 }
 
+/// Sees to it that the followers of a run hear of something durable: if whoever was to tell them ends
+/// before, they look at the store.
+#[derive(Debug)]
+pub(crate) struct Untold(Option<(Arc<Hub>, RunId)>);
+
+impl Untold {
+    pub(crate) fn new(hub: &Arc<Hub>, run: RunId) -> Self {
+        Self(Some((hub.clone(), run)))
+    }
+
+    /// They were told.
+    pub(crate) fn told(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some((hub, run)) = self.0.take() {
+            hub.look_again(run);
+        }
+    }
+}
+
 /// One follower's end.
 #[derive(Debug)]
 pub(crate) struct Subscription {

@@ -29,6 +29,7 @@ use ractor::actor::messages::BoxedState;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
+use crate::hub::Untold;
 use crate::kernel::{Kernel, Living};
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
@@ -48,7 +49,7 @@ pub(crate) enum RunMsg {
     /// Something arrived for the run.
     Input(Queued),
     /// A batch up to this event is durable, or was refused.
-    Durable(Seq, Result<(), crane_store::Error>),
+    Durable(Seq, Result<(), crane_store::Error>, Untold),
     /// Stop if there is nothing to do until the next timer.
     Passivate,
     /// The shard is closing: start no step, stop when none is running.
@@ -236,7 +237,7 @@ impl Actor for RunActor {
         let _timer = state.kernel.metrics.kind(ActorKind::Run).time();
         match mail.message {
             RunMsg::Input(queued) => state.queue.push_back(queued),
-            RunMsg::Durable(seq, result) => state.durable(seq, result).await?,
+            RunMsg::Durable(seq, result, untold) => state.durable(seq, result, untold).await?,
             RunMsg::Passivate => {
                 state.passivate();
                 return Ok(());

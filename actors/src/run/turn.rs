@@ -8,6 +8,7 @@ use crane_store::{Append, Error};
 use ractor::{ActorId, ActorProcessingErr};
 
 use super::{Ending, InFlight, Queued, Reply, RunMsg, RunState};
+use crate::hub::Untold;
 use crate::lease::is_loss;
 use crate::metrics::{ActorKind, Failure};
 use crate::runtime::ChangeError;
@@ -92,8 +93,9 @@ impl RunState {
         let append = Append::new(epoch, &self.run, &turn.records, turn.eager);
         let me = self.me.clone();
         // The actor may have been killed meanwhile; the events count all the same.
+        let untold = Untold::new(&self.kernel.hub, self.run.id);
         self.kernel.append(&self.tenure, append, move |result| {
-            me.send(RunMsg::Durable(seq, result));
+            me.send(RunMsg::Durable(seq, result, untold));
         });
         if turn.eager {
             self.in_flight = Some(InFlight {
@@ -156,6 +158,7 @@ impl RunState {
         &mut self,
         seq: Seq,
         result: Result<(), Error>,
+        untold: Untold,
     ) -> Result<(), ActorProcessingErr> {
         if let Err(error) = result {
             return self.refused(error);
@@ -166,9 +169,11 @@ impl RunState {
             }
         }
         let Some(batch) = self.in_flight.take_if(|batch| batch.seq == seq) else {
+            untold.told();
             return Ok(());
         };
         self.publish(batch.records);
+        untold.told();
         self.answer(batch.replies);
         self.carry_out(batch.effects).await
     }

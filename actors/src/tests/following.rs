@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crane_core::Seq;
+use crane_core::{RunId, Seq};
 
 use super::member::{Member, id};
 use super::{Node, chain, one, request};
@@ -147,12 +147,12 @@ async fn a_place_behind_the_last_event_is_the_end_of_what_there_is() {
     let tail = node.runtime.tail(id, Seq(99)).await.unwrap().unwrap();
     assert_eq!(tail.seen(), run.seq);
     assert!(tail.is_at_end());
-    let unknown = crane_core::RunId::from_time(1, [0; 10]);
+    let unknown = RunId::from_time(1, [0; 10]);
     assert!(node.runtime.tail(unknown, Seq(0)).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn the_end_of_a_run_is_heard_although_its_actor_dies_before_it_has_told() {
+/// A follower hears the end of a run whose last events become durable after this has killed its actor.
+async fn end_is_heard_after(kill: impl FnOnce(RunId) -> ShardMsg) {
     let member = Member::start().await;
     member.open(&[]).await;
     let run = member.begin(id(0), one("block")).await;
@@ -165,12 +165,26 @@ async fn the_end_of_a_run_is_heard_although_its_actor_dies_before_it_has_told() 
     while member.store.appended.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
-    runtime.send(run, ShardMsg::Panic(Some(run)));
-    while member.failures().0 == 0 {
+    let failures = || -> u64 {
+        let kinds = runtime.supervision().kinds;
+        kinds.iter().map(|kind| kind.failures).sum()
+    };
+    runtime.send(run, kill(run));
+    while failures() == 0 {
         tokio::task::yield_now().await;
     }
     drop(hold);
     let heard = async { while !matches!(tail.next().await.unwrap(), Heard::Ended) {} };
     let heard = tokio::time::timeout(Duration::from_secs(30), heard).await;
     heard.expect("the end is heard");
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_is_heard_although_its_actor_dies_before_it_has_told() {
+    end_is_heard_after(|run| ShardMsg::Panic(Some(run))).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_is_heard_although_its_shard_dies_before_it_has_told() {
+    end_is_heard_after(|_| ShardMsg::Panic(None)).await;
 }
