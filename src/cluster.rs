@@ -47,6 +47,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use routes::Routes;
+use supervise::{Vitals, Ward};
 
 pub use generation::next as next_generation;
 pub use link::Link;
@@ -137,6 +138,7 @@ struct Inner {
     /// Whether what ends is not to be started again.
     leaving: AtomicBool,
     work: Mutex<JoinSet<()>>,
+    vitals: Vitals,
     /// Ends when gossip has said goodbye.
     gossiping: watch::Receiver<()>,
 }
@@ -232,7 +234,13 @@ impl Cluster {
         let first = work().boxed();
         self.spawn(async move {
             let again = || std::future::ready(Ok(work().boxed()));
-            supervise::keep_going(name, first, again, || !cluster.is_leaving()).await;
+            let wanted = || !cluster.is_leaving();
+            let ward = Ward {
+                name,
+                patience: None,
+            };
+            ward.keep_going(&cluster.0.vitals, first, again, wanted)
+                .await;
         });
     }
 
@@ -283,6 +291,17 @@ impl Cluster {
             Mode::Shared => self.standing().is_some_and(|s| s.phase == Phase::Up),
             Mode::Home => self.0.gossip.told().phase == Phase::Up,
         }
+    }
+
+    /// Whether gossip, gateway and ownership do their work at the moment.
+    pub fn is_working(&self) -> bool {
+        self.0.vitals.are_fine()
+    }
+
+    /// Waits until one of them has failed for good; in words. The node should leave then: others do not
+    /// reach what it has.
+    pub async fn failed(&self) -> String {
+        self.0.vitals.failed().await
     }
 
     /// Orders another node to drain.

@@ -56,15 +56,16 @@ async fn live() -> Json<Live> {
 struct Ready {
     ready: bool,
     /// `application`: it is not going down; `shards` and `journal`: they do their work; `cluster`,
-    /// in one: the node has joined.
+    /// in one: the node has joined, and others reach it.
     checks: BTreeMap<String, bool>,
 }
 
 /// Whether the node should be given work; needs no token.
 ///
 /// A question goes through every shard and through the journal's sync; a node on which one of them
-/// is stuck is not ready. Nor is one that goes down, or has not joined its cluster (yet). One whose disk is nearly full is: it refuses
-/// new runs by itself, and goes on with what it has.
+/// is stuck is not ready. Nor is one that goes down, has not joined its cluster (yet), or is cut off
+/// from it. One whose disk is nearly full is: it refuses new runs by itself, and goes on with what it
+/// has.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
     responses(
@@ -81,7 +82,7 @@ async fn ready(State(api): State<Api>) -> Response {
         ("journal", journal.is_fine()),
     ];
     if let Some(cluster) = api.node.cluster() {
-        checks.push(("cluster", cluster.has_joined()));
+        checks.push(("cluster", cluster.has_joined() && cluster.is_working()));
     }
     let ready = checks.iter().all(|(_, fine)| *fine);
     answer(

@@ -37,8 +37,8 @@ use crate::{metrics, output, telemetry};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Stop it with Ctrl-C or SIGTERM: running steps may end first (again: at once). \
-    Exit codes: 0 stopped, 1 it could not start, 2 its configuration is refused, 70 the store \
-    failed, 130 stopped at once"
+    Exit codes: 0 stopped, 1 it could not start or its cluster cannot reach it, 2 its configuration \
+    is refused, 70 the store failed, 130 stopped at once"
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -171,16 +171,32 @@ async fn attend(
     interrupt: &mut Interrupt,
     serving: &mut JoinSet<()>,
 ) -> Result<u8, Failure> {
-    tokio::select! {
-        () = interrupt.next() => {}
-        () = life.reached(Phase::Leaving) => {}
+    let cut_off = tokio::select! {
+        () = interrupt.next() => None,
+        () = life.reached(Phase::Leaving) => None,
+        reason = cut_off(node) => Some(reason),
         reason = node.runtime().failed() => return Err(Failure::Broken(reason.to_string())),
         _ = serving.join_next() => return Err(Failure::failed("the listener has ended")),
+    };
+    if let Some(reason) = &cut_off {
+        output::note(&format!("cut off from the cluster: {reason}"));
     }
-    tokio::select! {
-        stopped = stop(node, config, life, serving) => stopped,
+    let stopped = tokio::select! {
+        stopped = stop(node, config, life, serving) => stopped?,
         // What was acknowledged is durable without being closed.
-        () = interrupt.next() => Err(Failure::Interrupted),
+        () = interrupt.next() => return Err(Failure::Interrupted),
+    };
+    match cut_off {
+        Some(reason) => Err(Failure::failed(reason)),
+        None => Ok(stopped),
+    }
+}
+
+/// Waits until other nodes do not reach this one any more, for good; why.
+async fn cut_off(node: &Node) -> String {
+    match node.cluster() {
+        Some(cluster) => cluster.failed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -14,12 +14,13 @@ use crane_core::{Generation, NodeName};
 use crane_store::Fence;
 use crane_store::leases::Leases;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::address::{self, Addresses};
 use super::dispatch::Switch;
 use super::link::Link;
-use super::supervise::keep_going;
+use super::supervise::{Vitals, Ward};
 use super::work::{self, GatewayParts};
 use super::{Cluster, Inner, Mode};
 use crate::config::{ClusterConfig, ClusterTls};
@@ -27,6 +28,23 @@ use crate::life::Life;
 
 /// The DNS name in the certificate of each node, by which nodes know their own.
 const CERTIFICATE_NAME: &str = "crane";
+
+/// How long a node without gossip or gateway stays: others do not reach its shards.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const GOSSIP: Ward = Ward {
+    name: "gossip",
+    patience: Some(PATIENCE),
+};
+const GATEWAY: Ward = Ward {
+    name: "the gateway",
+    patience: Some(PATIENCE),
+};
+/// As long as there is no database it does not start, which is no reason to go.
+const OWNERSHIP: Ward = Ward {
+    name: "ownership",
+    patience: None,
+};
 
 /// What a node joins with.
 #[derive(Clone, Debug)]
@@ -178,24 +196,34 @@ impl Cluster {
             refreshed: Default::default(),
             leaving: Default::default(),
             work: Default::default(),
+            vitals: Vitals::default(),
             gossiping: ended,
         }));
-        let again = cluster.clone();
-        let wanted = cluster.clone();
-        cluster.spawn(async move {
+        cluster.keep_gossiping(gossip_options, gossiping.boxed(), alive);
+        Ok(cluster)
+    }
+
+    /// Does `work`, which is gossip's; `alive` goes with the last of it.
+    fn keep_gossiping(
+        &self,
+        options: gossip::Options,
+        work: BoxFuture<'static, ()>,
+        alive: watch::Sender<()>,
+    ) {
+        let of = self.clone();
+        self.spawn(async move {
             let again = || {
-                let (gossip, options) = (again.0.gossip.clone(), gossip_options.clone());
+                let (gossip, options) = (of.0.gossip.clone(), options.clone());
                 async move {
                     let work = gossip.start_again(options).await;
                     work.map(FutureExt::boxed)
                         .map_err(|error| error.to_string())
                 }
             };
-            let wanted = || !wanted.is_leaving();
-            keep_going("gossip", gossiping.boxed(), again, wanted).await;
+            let wanted = || !of.is_leaving();
+            GOSSIP.keep_going(&of.0.vitals, work, again, wanted).await;
             drop(alive);
         });
-        Ok(cluster)
     }
 
     /// Opens the gateway, whose requests go to `dispatch` unless they are the cluster's own, and
@@ -218,13 +246,14 @@ impl Cluster {
             }),
         };
         let work = work::gateway(parts.clone()).await?;
-        let wanted = self.clone();
+        let of = self.clone();
         self.spawn(async move {
             let again = || {
                 let starting = work::gateway(parts.clone());
                 async move { starting.await.map_err(|error| error.to_string()) }
             };
-            keep_going("the gateway", work, again, || !wanted.is_leaving()).await;
+            let wanted = || !of.is_leaving();
+            GATEWAY.keep_going(&of.0.vitals, work, again, wanted).await;
         });
         match shared {
             Some(shared) => self.begin_to_own(shared),
@@ -241,7 +270,9 @@ impl Cluster {
         self.spawn(async move {
             let wanted = || !cluster.is_leaving() && !cluster.has_left();
             let again = || work::ownership_again(cluster.clone(), shared.clone());
-            keep_going("ownership", work, again, wanted).await;
+            OWNERSHIP
+                .keep_going(&cluster.0.vitals, work, again, wanted)
+                .await;
         });
     }
 }
