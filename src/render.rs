@@ -3,11 +3,17 @@
 
 use bytes::Bytes;
 use crane_actors::follow::Piece;
-use crane_core::run::view::{event_view_with, run_view};
+use crane_core::run::view::{event_view_with, run_view, run_view_as};
 use crane_core::{Record, Run, RunId};
+
+use crate::route::Outline;
 
 /// Bytes that an event takes beside its payload, about.
 const EVENT: usize = 256;
+
+/// What is said of a run whose events cannot be read.
+const UNREAD: &str =
+    "what is stored of this run is damaged and cannot be read; `crane check` says where";
 
 /// A run as JSON text; `node` is the name of the node that owns it.
 pub(crate) fn run(run: &Run, node: &str) -> Result<Vec<u8>, serde_json::Error> {
@@ -15,6 +21,25 @@ pub(crate) fn run(run: &Run, node: &str) -> Result<Vec<u8>, serde_json::Error> {
     let mut bytes = Vec::with_capacity(512 + run.bytes() + 256 * run.steps.len());
     serde_json::to_writer(&mut bytes, &run_view(run, node))?;
     Ok(bytes)
+}
+
+/// What a list says of a run whose events cannot be read, in the form of a run.
+pub(crate) fn outline(
+    id: RunId,
+    outline: &Outline,
+    node: &str,
+) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&run_view_as(&unread(id, outline), outline.status, node))
+}
+
+/// The run of which no more than this is known.
+pub(crate) fn unread(id: RunId, outline: &Outline) -> Run {
+    let mut run = Run::empty(id);
+    run.seq = outline.seq;
+    run.created_at = outline.created_at;
+    run.completed_at = outline.completed_at;
+    run.error = Some(UNREAD.into());
+    run
 }
 
 /// The events of a piece, a frame each of an event stream. They are made once, for all who are handed

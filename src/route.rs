@@ -47,6 +47,7 @@ pub use dispatch::Dispatcher;
 pub use field::{Field, Neighbor};
 pub use home::Merged;
 pub use tail::{Heard, Tail};
+pub use words::Outline;
 
 use crate::api::{ApiError, ErrorType};
 use crate::life::{Life, Phase};
@@ -281,9 +282,10 @@ impl Router {
             return Box::pin(home.list(filter, page)).await;
         }
         let listing = self.runtime.list(filter, page).await?;
+        let runs = listing.runs.iter();
         Ok(Merged {
             total: listing.total,
-            runs: listing.runs.into_iter().map(|(id, _)| id).collect(),
+            runs: runs.map(|(id, summary)| (*id, summary.into())).collect(),
             missing: Vec::new(),
         })
     }

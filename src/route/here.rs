@@ -17,7 +17,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::field::Answers;
 use super::parked::Parked;
-use super::words::{After, Answer, Ask, Events, Form, ListAsk, Listed, NewRun, Told, Trouble};
+use super::words::{
+    After, Answer, Ask, Events, Form, ListAsk, Listed, NewRun, Outline, Told, Trouble,
+};
 use crate::api::ApiError;
 use crate::render;
 
@@ -166,7 +168,7 @@ impl Answers for Here {
             Ok(Listed {
                 total: listing.total,
                 runs: runs
-                    .map(|(run, summary)| (run, summary.created_at))
+                    .map(|(run, summary)| (run, Outline::from(&summary)))
                     .collect(),
             })
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crane_actors::submit::Request;
 use crane_core::{NodeName, RunId, RunStatus, Seq, Timestamp};
-use crane_store::Filter;
+use crane_store::{Filter, Summary};
 
 use crate::api::ApiError;
 
@@ -101,8 +101,32 @@ pub(crate) struct Events {
 pub(crate) struct Listed {
     /// How many match.
     pub(crate) total: usize,
-    /// The first of them, with the time at which they were accepted.
-    pub(crate) runs: Vec<(RunId, Timestamp)>,
+    /// The first of them.
+    pub(crate) runs: Vec<(RunId, Outline)>,
+}
+
+/// What is known of a run without reading its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Its last event.
+    pub seq: Seq,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it ended, if it has.
+    pub completed_at: Option<Timestamp>,
+}
+
+impl From<&Summary> for Outline {
+    fn from(summary: &Summary) -> Self {
+        Self {
+            status: summary.status,
+            seq: summary.seq,
+            created_at: summary.created_at,
+            completed_at: summary.completed_at,
+        }
+    }
 }
 
 /// Which runs of a node are listed.

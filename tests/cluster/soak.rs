@@ -57,12 +57,16 @@ fn five_nodes_lose_nothing_and_do_nothing_twice_but_where_they_were_cut_off() {
     plant(&fleet, &seen.told[0].1);
 }
 
-/// Takes the first events of a run away: whoever verifies must find that.
+/// Takes the first events of a run away: whoever verifies must find that, and nothing else.
 fn plant(fleet: &Fleet, run: &str) {
     let sql = format!("DELETE FROM journal WHERE run_id = '{run}' AND after = 0");
     fleet.database.sql(&sql);
-    let found = checker::findings(fleet, &["--store", &*fleet.database.url()]);
-    assert!(found.iter().any(|what| what.contains(run)), "{found:?}");
+    let server = format!("http://{}", fleet.any_ready().api());
+    for place in [["--store", &*fleet.database.url()], ["--server", &*server]] {
+        let found = checker::findings(fleet, &place);
+        assert!(!found.is_empty(), "{place:?}");
+        assert!(found.iter().all(|what| what.contains(run)), "{found:?}");
+    }
 }
 
 #[test]

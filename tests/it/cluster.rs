@@ -5,6 +5,7 @@
     reason = "helpers of a test may panic like the test"
 )]
 
+mod damaged;
 mod home;
 mod operate;
 #[allow(dead_code, reason = "another test binary uses the rest of it")]

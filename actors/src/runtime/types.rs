@@ -116,6 +116,20 @@ pub enum ReadError {
     NotOwner(ShardId),
 }
 
+impl ReadError {
+    /// Whether it is what is stored of the run that cannot be read, by nobody and at no time.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(
+                error,
+                crane_store::Error::Corrupt { .. } | crane_store::Error::Schema { .. }
+            ),
+            Self::Damaged(_) => true,
+            Self::NotOwner(_) => false,
+        }
+    }
+}
+
 impl From<LoadError> for ReadError {
     fn from(error: LoadError) -> Self {
         match error {

@@ -6,7 +6,7 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::{Run, StepState, StepStatus};
+use super::{Run, RunStatus, StepState, StepStatus};
 use crate::event::{Event, Labels, Record};
 use crate::ids::{Attempt, Round, RunId, Seq, StepId, StepIndex, ToolName};
 use crate::json::Json;
@@ -34,11 +34,16 @@ pub struct RunView<'a> {
 
 /// The run as users see it; `node` is the name of the node that owns it.
 pub fn run_view<'a>(run: &'a Run, node: &'a str) -> RunView<'a> {
+    run_view_as(run, run.status(), node)
+}
+
+/// The same with a status that is known otherwise, where the run's events are not.
+pub fn run_view_as<'a>(run: &'a Run, status: RunStatus, node: &'a str) -> RunView<'a> {
     let accepted = run.accepted.as_deref();
     RunView {
         run_id: run.id,
         prompt: accepted.and_then(|accepted| accepted.prompt.as_deref()),
-        status: run.status().as_str(),
+        status: status.as_str(),
         labels: accepted.map(|accepted| &accepted.labels),
         plan: run.plan.as_deref().map(PlanView),
         execution_log: ExecutionLog(run),

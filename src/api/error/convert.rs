@@ -61,6 +61,15 @@ impl ApiError {
         )
         .because(cause)
     }
+
+    /// What is stored cannot be read, by nobody and at no time.
+    fn damaged(cause: impl std::fmt::Display) -> Self {
+        Self::new(
+            ErrorType::Internal,
+            "what is stored is damaged and cannot be read; `crane check` says where",
+        )
+        .because(cause)
+    }
 }
 
 fn line(finding: &Finding) -> String {
@@ -123,8 +132,9 @@ impl From<crane_store::Error> for ApiError {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
+            damage if damage.is_damage() => Self::damaged(damage),
             ReadError::Store(error) => error.into(),
-            ReadError::Damaged(detail) => Self::internal(detail),
+            ReadError::Damaged(detail) => Self::damaged(detail),
             ReadError::NotOwner(shard) => Self::elsewhere(shard),
         }
     }
@@ -182,6 +192,33 @@ mod tests {
             let response = error.into_response();
             assert_eq!(response.status(), 503);
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+    }
+
+    #[test]
+    fn a_damaged_run_is_no_reason_to_try_again() {
+        let damage = crane_store::Error::Corrupt {
+            file: "/var/lib/crane/history/7".to_owned(),
+            offset: 1,
+            detail: "a bad frame".to_owned(),
+        };
+        for error in [
+            ReadError::Store(damage),
+            ReadError::Damaged("/var".to_owned()),
+        ] {
+            let error = ApiError::from(error);
+            assert!(
+                error
+                    .cause
+                    .as_deref()
+                    .is_some_and(|cause| cause.contains("/var"))
+            );
+            let seen = serde_json::to_string(&error).unwrap();
+            assert!(
+                !seen.contains("/var") && seen.contains("crane check"),
+                "{seen}"
+            );
+            assert_eq!(error.into_response().status(), 500);
         }
     }
 

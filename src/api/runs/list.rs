@@ -9,7 +9,9 @@ use bytes::Bytes;
 use crane_core::{NodeName, RunId, RunStatus, limits};
 use crane_store::{Filter, Page};
 
-use crate::api::{Api, ApiError, answer, models, query};
+use crate::api::{Api, ApiError, ErrorType, answer, models, query};
+use crate::render;
+use crate::route::Outline;
 
 /// Runs of a page when nothing else is asked for.
 const LIMIT: usize = 10;
@@ -43,7 +45,8 @@ pub(super) async fn list(
     let ids = VecDeque::from(listing.runs);
     let runs = futures_util::stream::unfold((api, ids), async |(api, mut ids)| {
         loop {
-            match text(&api, ids.pop_front()?).await {
+            let (id, outline) = ids.pop_front()?;
+            match text(&api, id, &outline).await {
                 Ok(Some(text)) => return Some((Ok(text), (api, ids))),
                 // Its retention has ended in between.
                 Ok(None) => {}
@@ -63,9 +66,18 @@ pub(super) async fn list(
     Ok(response)
 }
 
-async fn text(api: &Api, id: RunId) -> Result<Option<Bytes>, ApiError> {
-    let run = api.node.router().load(id).await?;
-    run.map(|run| answer::run_bytes(api, run)).transpose()
+/// A run of the list. One that is damaged takes no other one along: what is known of it is shown, and
+/// that it cannot be read.
+async fn text(api: &Api, id: RunId, outline: &Outline) -> Result<Option<Bytes>, ApiError> {
+    match api.node.router().load(id).await {
+        Ok(run) => run.map(|run| answer::run_bytes(api, run)).transpose(),
+        Err(error) if error.error_type == ErrorType::Internal => {
+            tracing::error!(run_id = %id, cause = error.cause, "a listed run cannot be read");
+            let text = render::outline(id, outline, &api.name).map_err(ApiError::internal)?;
+            Ok(Some(text.into()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn read(query: &str) -> Result<(Filter, Page), ApiError> {

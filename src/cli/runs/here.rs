@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use crane_actors::runtime::ChangeError;
-use crane_core::run::view::{event_views, run_view};
+use crane_core::run::view::{event_views, run_view, run_view_as};
 use crane_core::{Record, Run, RunId};
 use crane_store::{Filter, Page, codec};
 
@@ -13,7 +13,7 @@ use super::show::{self, Row};
 use super::{Events, List, Listed, require_cancellable, require_retryable};
 use crate::live::Live;
 use crate::node::{LOCAL_NAME, Node};
-use crate::output;
+use crate::{output, render};
 
 pub(super) async fn list(arguments: &List, data: &Data) -> Result<Listed, Failure> {
     let filter = Filter {
@@ -27,17 +27,29 @@ pub(super) async fn list(arguments: &List, data: &Data) -> Result<Listed, Failur
     let (total, runs) = session::with_existing(data, async |node: &Node| {
         let listing = node.runtime().list(filter, page).await?;
         let mut runs = Vec::with_capacity(listing.runs.len());
-        for (id, _) in &listing.runs {
-            // A run whose retention ended in between is no longer one.
-            runs.extend(node.runtime().load(*id).await?);
+        for (id, summary) in &listing.runs {
+            match node.runtime().load(*id).await {
+                Ok(Some(run)) => runs.push((run.status(), run)),
+                // A run whose retention ended in between is no longer one.
+                Ok(None) => {}
+                // One that is damaged takes no other one along.
+                Err(error) if error.is_damage() => {
+                    tracing::error!(run_id = %id, %error, "a listed run cannot be read");
+                    runs.push((summary.status, render::unread(*id, &summary.into())));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok((listing.total, runs))
     })
     .await?;
-    let json = runs.iter().map(|run| raw(&run_view(run, LOCAL_NAME)));
+    let rows = runs.iter().map(|(status, run)| Row::of(run, *status));
+    let json = runs
+        .iter()
+        .map(|(status, run)| raw(&run_view_as(run, *status, LOCAL_NAME)));
     Ok(Listed {
         total,
-        rows: runs.iter().map(Row::of).collect(),
+        rows: rows.collect(),
         json: json.collect::<Result<_, _>>()?,
     })
 }

@@ -29,14 +29,14 @@ pub(super) struct Row {
 
 impl Row {
     /// What there is to say about a run of this process.
-    pub(super) fn of(run: &Run) -> Self {
+    pub(super) fn of(run: &Run, status: RunStatus) -> Self {
         let done = run
             .steps
             .iter()
             .filter(|step| step.status == StepStatus::Completed);
         Self {
             id: run.id,
-            status: run.status(),
+            status,
             steps: (done.count(), run.steps.len()),
             created_at: run.created_at,
             completed_at: run.completed_at,
@@ -51,6 +51,7 @@ impl Row {
         let done = log.filter(|step| step.status == StepStatus::Completed.as_str());
         let steps = (done.count(), run.plan.as_ref().map_or(0, |p| p.steps.len()));
         let goal = run.prompt.or_else(|| run.plan.map(ListedPlan::goal));
+        let goal = goal.or(run.error);
         Ok(Self {
             id: run.run_id,
             status: run.status,
@@ -70,6 +71,7 @@ struct Listed {
     status: RunStatus,
     prompt: Option<String>,
     plan: Option<ListedPlan>,
+    error: Option<String>,
     #[serde(default)]
     execution_log: Vec<ListedStep>,
     created_at: Timestamp,
@@ -147,7 +149,8 @@ fn goal(run: &Run) -> String {
     match (text, plan) {
         (Some(text), _) => text.to_owned(),
         (None, Some(plan)) => names(plan.steps.iter().map(|step| step.id.as_str())),
-        (None, None) => String::new(),
+        // What is stored of it cannot be read.
+        (None, None) => run.error.as_deref().unwrap_or_default().to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crane_core::{NodeName, RunId, Timestamp, limits};
+use crane_core::{NodeName, RunId, limits};
 use crane_store::{Filter, Page};
 use futures_util::future::join_all;
 
@@ -10,7 +10,7 @@ use super::Home;
 use crate::api::ApiError;
 use crate::route::trip::Turn;
 use crate::route::wire;
-use crate::route::words::{ListAsk, Listed};
+use crate::route::words::{ListAsk, Listed, Outline};
 
 /// A page of the runs of all members that could be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Merged {
     /// Runs that match, on all pages.
     pub total: usize,
     /// The runs of the page, newest first.
-    pub runs: Vec<RunId>,
+    pub runs: Vec<(RunId, Outline)>,
     /// Members whose runs are missing, because they cannot be reached.
     pub missing: Vec<NodeName>,
 }
@@ -42,11 +42,11 @@ impl Home {
         let asked = others.iter().map(|node| self.list_at(node, &ask));
         let (here, asked) = tokio::join!(self.here.list(&ask), join_all(asked));
         let mut merged = Merged::default();
-        let mut all: Vec<(Timestamp, RunId, Option<&NodeName>)> = Vec::new();
+        let mut all: Vec<(RunId, Outline, Option<&NodeName>)> = Vec::new();
         let mut add = |listed: Listed, node| {
             merged.total += listed.total;
             let runs = listed.runs.into_iter();
-            all.extend(runs.map(|(run, created_at)| (created_at, run, node)));
+            all.extend(runs.map(|(run, outline)| (run, outline, node)));
         };
         add(here?, None);
         for (node, listed) in others.iter().zip(asked) {
@@ -58,12 +58,12 @@ impl Home {
                 }
             }
         }
-        all.sort_unstable_by_key(|(created_at, run, _)| Reverse((*created_at, *run)));
-        for (_, run, node) in all.into_iter().skip(page.offset).take(page.limit) {
+        all.sort_unstable_by_key(|(run, outline, _)| Reverse((outline.created_at, *run)));
+        for (run, outline, node) in all.into_iter().skip(page.offset).take(page.limit) {
             if let Some(node) = node {
                 self.remember(run, node.clone());
             }
-            merged.runs.push(run);
+            merged.runs.push((run, outline));
         }
         Ok(merged)
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{NotUnderstood, VERSION, versioned};
 use crate::api::{ApiError, ErrorType};
-use crate::route::words::{Answer, Events, Found, Listed, Told};
+use crate::route::words::{Answer, Events, Found, Listed, Outline, Told};
 
 mod code {
     pub(super) const RUN: u8 = 0;
@@ -35,12 +35,8 @@ pub(in crate::route) fn encode_answer(answer: &Answer) -> Vec<u8> {
     match answer {
         Answer::Run(told) => {
             let mut bytes = Vec::with_capacity(4 + told.text.len());
-            let status = RunStatus::ALL
-                .iter()
-                .position(|status| *status == told.status);
-            let status = status.and_then(|position| u8::try_from(position).ok());
             let created = u8::from(told.created);
-            bytes.extend([VERSION, code::RUN, status.unwrap_or(u8::MAX), created]);
+            bytes.extend([VERSION, code::RUN, number(told.status), created]);
             bytes.extend_from_slice(&told.text);
             bytes
         }
@@ -72,11 +68,10 @@ pub(in crate::route) fn decode_answer(bytes: Vec<u8>) -> Result<Answer, NotUnder
     let mut rest = Reader(versioned(&bytes)?);
     match rest.byte()? {
         code::RUN => {
-            let status = usize::from(rest.byte()?);
-            let status = RunStatus::ALL.get(status).copied();
+            let status = status(rest.byte()?)?;
             let created = rest.byte()? != 0;
             Ok(Answer::Run(Told {
-                status: status.ok_or_else(|| NotUnderstood::new("a status is not known"))?,
+                status,
                 created,
                 text: bytes.slice_ref(rest.0),
             }))
@@ -107,14 +102,32 @@ pub(in crate::route) fn decode_answer(bytes: Vec<u8>) -> Result<Answer, NotUnder
     }
 }
 
+fn number(status: RunStatus) -> u8 {
+    let place = RunStatus::ALL.iter().position(|known| *known == status);
+    let number = place.and_then(|place| u8::try_from(place).ok());
+    number.unwrap_or(u8::MAX)
+}
+
+fn status(number: u8) -> Result<RunStatus, NotUnderstood> {
+    let status = RunStatus::ALL.get(usize::from(number)).copied();
+    status.ok_or_else(|| NotUnderstood::new("a status is not known"))
+}
+
+/// Bytes of a listed run.
+const LISTED_RUN: usize = 16 + 1 + 8 + 8 + 1 + 8;
+
 /// A page of the runs of a node.
 pub(in crate::route) fn encode_listed(listed: &Listed) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(10 + 24 * listed.runs.len());
+    let mut bytes = Vec::with_capacity(10 + LISTED_RUN * listed.runs.len());
     bytes.extend([VERSION, code::LISTED]);
     bytes.extend((listed.total as u64).to_be_bytes());
-    for (run, created_at) in &listed.runs {
+    for (run, outline) in &listed.runs {
         bytes.extend(run.to_bytes());
-        bytes.extend(created_at.0.to_be_bytes());
+        bytes.push(number(outline.status));
+        bytes.extend(outline.seq.0.to_be_bytes());
+        bytes.extend(outline.created_at.0.to_be_bytes());
+        bytes.push(u8::from(outline.completed_at.is_some()));
+        bytes.extend(outline.completed_at.unwrap_or_default().0.to_be_bytes());
     }
     bytes
 }
@@ -127,10 +140,21 @@ pub(in crate::route) fn decode_listed(bytes: &[u8]) -> Result<Listed, NotUnderst
         other => return Err(unknown(other)),
     }
     let total = u64::from_be_bytes(rest.take()?);
-    let mut runs = Vec::with_capacity(rest.0.len() / 24);
+    let mut runs = Vec::with_capacity(rest.0.len() / LISTED_RUN);
     while !rest.0.is_empty() {
         let run = RunId::from_bytes(rest.take()?);
-        runs.push((run, Timestamp(i64::from_be_bytes(rest.take()?))));
+        let status = status(rest.byte()?)?;
+        let seq = Seq(u64::from_be_bytes(rest.take()?));
+        let created_at = Timestamp(i64::from_be_bytes(rest.take()?));
+        let has_ended = rest.byte()? != 0;
+        let completed_at = Timestamp(i64::from_be_bytes(rest.take()?));
+        let outline = Outline {
+            status,
+            seq,
+            created_at,
+            completed_at: has_ended.then_some(completed_at),
+        };
+        runs.push((run, outline));
     }
     let total = usize::try_from(total).unwrap_or(usize::MAX);
     Ok(Listed { total, runs })

@@ -11,7 +11,9 @@ use serde_json::json;
 
 use super::*;
 use crate::api::{ApiError, ErrorType};
-use crate::route::words::{After, Answer, Ask, Events, FindAsk, Form, Found, ListAsk, Listed};
+use crate::route::words::{
+    After, Answer, Ask, Events, FindAsk, Form, Found, ListAsk, Listed, Outline,
+};
 use crate::route::words::{NewRun, Told};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -185,7 +187,7 @@ proptest! {
         status in 0..RunStatus::ALL.len(),
         (created, ended, more) in any::<(bool, bool, bool)>(),
         seen in any::<u64>(),
-        runs in any::<Vec<([u8; 16], i64)>>(),
+        runs in any::<Vec<([u8; 16], i64, Option<i64>)>>(),
     ) {
         let text = Bytes::from(text);
         let told = Answer::Run(Told {
@@ -199,7 +201,17 @@ proptest! {
         let runs = runs.into_iter();
         let listed = Listed {
             total: 3,
-            runs: runs.map(|(run, at)| (RunId::from_bytes(run), Timestamp(at))).collect(),
+            runs: runs
+                .map(|(run, at, ended)| {
+                    let outline = Outline {
+                        status: RunStatus::ALL[status],
+                        seq: Seq(seen),
+                        created_at: Timestamp(at),
+                        completed_at: ended.map(Timestamp),
+                    };
+                    (RunId::from_bytes(run), outline)
+                })
+                .collect(),
         };
         prop_assert_eq!(decode_listed(&encode_listed(&listed)), Ok(listed));
         let members = vec![NodeName::new("a"), NodeName::new("b")];

@@ -8,10 +8,14 @@ const JSON: &str = "content-type: application/json\r\n";
 /// The settings of a store in a database of its own; `None` where PostgreSQL is not installed.
 pub(super) fn store() -> Option<String> {
     let server = Server::shared()?;
-    let database = server.database();
+    Some(store_in(server, &server.database()))
+}
+
+/// The settings of a store in this database.
+pub(super) fn store_in(server: &Server, database: &str) -> String {
     let directory = server.dir().to_str().unwrap().replace('/', "%2F");
     let url = format!("postgres://crane@{directory}/{database}");
-    Some(format!("[store]\nurl = \"{url}\"\nallow_unsafe = true\n"))
+    format!("[store]\nurl = \"{url}\"\nallow_unsafe = true\n")
 }
 
 /// Three nodes that each own something; `None` where PostgreSQL is not installed.

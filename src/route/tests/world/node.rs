@@ -11,7 +11,9 @@ use futures_util::future::BoxFuture;
 use super::{FakeRun, World};
 use crate::api::{ApiError, ErrorType};
 use crate::route::field::Answers;
-use crate::route::words::{After, Answer, Ask, Events, ListAsk, Listed, NewRun, Told, Trouble};
+use crate::route::words::{
+    After, Answer, Ask, Events, ListAsk, Listed, NewRun, Outline, Told, Trouble,
+};
 
 /// A node that carries out what concerns its own shards.
 #[derive(Debug)]
@@ -201,15 +203,21 @@ impl Answers for FakeNode {
         let at = self.world.store_of(&self.me);
         let state = self.world.state();
         let runs = state.runs.keys().filter(|(store, _)| *store == at);
-        let mut runs: Vec<(RunId, Timestamp)> = runs
+        let mut runs: Vec<(RunId, Outline)> = runs
             .map(|(_, run)| {
                 let mut millis = [0; 8];
                 millis[2..].copy_from_slice(&run.to_bytes()[..6]);
                 let millis = i64::from_be_bytes(millis);
-                (*run, Timestamp(millis))
+                let outline = Outline {
+                    status: RunStatus::Running,
+                    seq: Seq(1),
+                    created_at: Timestamp(millis),
+                    completed_at: None,
+                };
+                (*run, outline)
             })
             .collect();
-        runs.sort_unstable_by_key(|(run, at)| std::cmp::Reverse((*at, *run)));
+        runs.sort_unstable_by_key(|(run, known)| std::cmp::Reverse((known.created_at, *run)));
         let total = runs.len();
         runs.truncate(ask.limit);
         Box::pin(std::future::ready(Ok(Listed { total, runs })))
