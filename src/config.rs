@@ -264,11 +264,6 @@ impl ApiConfig {
 }
 
 impl Config {
-    /// Whether the node is one of several, or may become so.
-    pub fn is_clustered(&self) -> bool {
-        self.store.postgres.is_some() || self.cluster.listen.is_some()
-    }
-
     /// Reads the configuration of this process.
     ///
     /// # Errors

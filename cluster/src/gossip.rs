@@ -19,7 +19,6 @@ mod transport;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use crane_core::{Generation, NodeName};
 use tokio::sync::watch;
@@ -190,11 +189,6 @@ fn sealed(options: &Options) -> (Box<Paced<SealedTransport>>, Pace, Arc<GossipMe
         pace: pace.clone(),
     };
     (Box::new(transport), pace, metrics)
-}
-
-/// The interval at which a cluster of `nodes` gossips; detection takes about eight of them at most.
-pub fn interval(nodes: usize) -> Duration {
-    pace::interval(nodes)
 }
 
 #[cfg(test)]

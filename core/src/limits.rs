@@ -111,8 +111,6 @@ pub const RESTORE_PAUSE: Duration = Duration::from_millis(100);
 pub const RESTORE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Pause before one run is read again after the store was not available.
 pub const RELOAD_PAUSE: Duration = Duration::from_secs(1);
-/// Random ids that are tried to find one of a shard that a node owns.
-pub const OWN_ID_TRIES: usize = 8_192;
 /// Most calls that may wait for a permit of one tool.
 pub const TOOL_QUEUE: usize = 100_000;
 /// Most rows of one stateful tool.

@@ -152,7 +152,8 @@ impl Checked {
             findings,
         } = &self.report;
         let more = match self.medium {
-            Medium::Files => format!(", {records} journal records in {frames} frames"),
+            // An event counts in each of the places that have it.
+            Medium::Files => format!(" read, {records} journal records in {frames} frames"),
             Medium::Tables => format!(" in {frames} rows"),
             Medium::Api => String::new(),
         };

@@ -1,7 +1,7 @@
 //! Taking run messages in: the id, the key, the answer.
 
 use crane_core::plan::Finding;
-use crane_core::{Run, RunId, limits};
+use crane_core::{Run, RunId};
 use tokio::sync::oneshot;
 
 use super::{PAUSE, ReadError, Runtime, TRIES};
@@ -26,7 +26,7 @@ impl Runtime {
         let id = match (request.id, &request.key) {
             (Some(id), _) => id,
             (None, Some(key)) => RunId::from_key(&request.tenant, key),
-            (None, None) => self.new_id(),
+            (None, None) => self.random_id(),
         };
         let keyed = request.key.is_some();
         let repeatable = keyed || request.id.is_some();
@@ -121,23 +121,7 @@ impl Runtime {
         Err(SubmitError::Lost)
     }
 
-    /// A new id; on a node that does not own every shard, one of a shard that is open here, if any
-    /// is.
-    fn new_id(&self) -> RunId {
-        let mut id = self.random_id();
-        if self.kernel.lease.is_none() || self.kernel.tenures.all().is_empty() {
-            return id;
-        }
-        for _ in 0..limits::OWN_ID_TRIES {
-            if self.kernel.tenures.open(id.shard()).is_some() {
-                break;
-            }
-            id = self.random_id();
-        }
-        id
-    }
-
-    /// A new id, of any shard.
+    /// A new id. Its shard may be another node's, where shards have owners.
     pub fn random_id(&self) -> RunId {
         let mut random = [0; 10];
         if let Err(error) = getrandom::fill(&mut random) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crane_core::{RunStatus, Timestamp};
 use serde_json::json;
 
-use super::member::{Member, SHARD, id};
+use super::member::{Member, SHARD, id, with_id};
 use super::{chain, one};
+use crate::submit::SubmitError;
 
 #[tokio::test(start_paused = true)]
 async fn without_a_lease_no_step_starts_and_with_it_they_go_on() {
@@ -111,8 +112,9 @@ async fn a_node_tests_itself_and_says_when_it_cannot_write() {
     assert!(member.node.runtime.self_test().await);
     member.open(&[]).await;
     member.node.store.fail_next_write("disk on fire");
-    let refused = member.node.runtime.submit(super::request(chain(1)), false);
-    refused.await.unwrap_err();
+    let request = with_id(id(0), chain(1));
+    let refused = member.node.runtime.submit(request, false).await;
+    assert!(matches!(refused, Err(SubmitError::Store(_))), "{refused:?}");
     // What was found out just now is good for a while.
     tokio::time::sleep(crate::probe::FRESH).await;
     assert!(!member.node.runtime.self_test().await);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crane_core::{RunId, RunStatus, Seq};
 
 use super::member::{Member, SHARD, asleep, id, with_id};
-use super::{chain, one, request};
+use super::{chain, one};
 use crate::runtime::{ChangeError, ReadError, Runtime};
 use crate::shard::ShardMsg;
 use crate::submit::{Request, SubmitError};
@@ -210,17 +210,4 @@ async fn a_repeated_request_with_an_id_creates_one_run() {
     member.node.world.pass(Duration::from_secs(3_600));
     member.node.runtime.send(run, ShardMsg::TimersDue);
     assert_eq!(member.node.ended(run).await.status(), RunStatus::Completed);
-}
-
-#[tokio::test]
-async fn without_an_id_a_node_takes_one_of_a_shard_that_it_has() {
-    let member = Member::start().await;
-    let nowhere = member.node.runtime.submit(request(chain(1)), false).await;
-    assert!(
-        matches!(nowhere, Err(SubmitError::NotOwner(_))),
-        "{nowhere:?}"
-    );
-    member.open(&[]).await;
-    let submitted = member.node.runtime.submit(request(chain(1)), false).await;
-    assert_eq!(submitted.unwrap().run.id.shard(), SHARD);
 }

@@ -134,13 +134,6 @@ pub struct Table {
     pub leases: Vec<LeaseRow>,
 }
 
-impl Table {
-    /// Grows with every change of an owner: the sum of the epochs.
-    pub fn version(&self) -> u64 {
-        self.shards.iter().map(|row| row.epoch.0).sum()
-    }
-}
-
 /// A shard that goes from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handover {

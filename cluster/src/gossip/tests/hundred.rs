@@ -9,9 +9,10 @@ use crane_core::{Generation, NodeName};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::gossip::pace::interval;
 use crate::gossip::pace::{Pace, Paced};
 use crate::gossip::told::Told;
-use crate::gossip::{Gossip, Options, interval};
+use crate::gossip::{Gossip, Options};
 use crate::metrics::GossipMetrics;
 use crate::ownership::words::Sight;
 use crate::secret::Secrets;
