@@ -110,7 +110,7 @@ pub struct Machine {
     /// Runs under way in each shard, as last told by the host.
     loads: BTreeMap<ShardId, u32>,
     life: life::State,
-    next_balance: Elapsed,
+    balance: balance::State,
     /// Nobody is declared dead for a lease before that, after one was found to last.
     declare_at: Elapsed,
     drain: drain::State,
@@ -134,7 +134,7 @@ impl Machine {
             busy: BTreeSet::new(),
             loads: BTreeMap::new(),
             life: life::State::default(),
-            next_balance: Elapsed::default(),
+            balance: balance::State::default(),
             declare_at: Elapsed::default(),
             drain: drain::State::default(),
             published: None,

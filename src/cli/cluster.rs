@@ -176,7 +176,7 @@ fn describe(cluster: &RawValue) -> Result<String, Failure> {
     let cluster: Cluster = serde_json::from_str(cluster.get())
         .map_err(|error| Failure::failed(format!("the answer is not understood: {error}")))?;
     let mut table = Table::new([
-        "NODE", "STATE", "PHASE", "LIFE", "SHARDS", "RUNS", "WAITING", "API", "GATEWAY", "ZONE",
+        "NODE", "STATE", "PHASE", "LIFE", "SHARDS", "ACTIVE", "QUEUED", "API", "GATEWAY", "ZONE",
         "VERSION", "REMARKS",
     ]);
     for member in &cluster.members {

@@ -7,24 +7,38 @@ use std::time::Duration;
 use crane_core::ShardId;
 
 use super::Machine;
-use super::words::{Action, Owner, Phase};
+use super::words::{Action, Elapsed, Owner, Phase};
 
-/// How often a node asks.
-const EVERY: Duration = Duration::from_secs(1);
-/// It asks for this part of what it lacks at a time.
+/// How often a node asks. Owners let go of a few shards at a time, so that it takes several times to
+/// get what it may have in a second.
+const EVERY: Duration = Duration::from_millis(250);
+/// After that it may ask for more.
+const SECOND: Duration = Duration::from_secs(1);
+/// It asks for this part of what it lacks in a second, and for one at least.
 const PART: usize = 5;
 
+/// At what pace a node asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    /// When it asks next.
+    due: Elapsed,
+    /// Shards that it may still ask for in this second.
+    left: usize,
+    /// When the next second begins.
+    refill: Elapsed,
+}
+
 impl Machine {
-    /// Asks for a fifth of the shards that this node lacks, once a second, while nothing is in
-    /// motion.
+    /// Asks for a fifth of the shards that this node lacks in a second, bit by bit, while no node comes
+    /// or goes.
     pub(super) fn balance(&mut self, out: &mut Vec<Action>) {
         let (Some(me), true) = (self.owner(), self.has_lease()) else {
             return;
         };
-        if self.phase != Phase::Up || self.now < self.next_balance || self.peers.unsettled() {
+        if self.phase != Phase::Up || self.now < self.balance.due || self.peers.unsettled() {
             return;
         }
-        self.next_balance = self.now.after(EVERY);
+        self.balance.due = self.now.after(EVERY);
         let mut lacking: BTreeMap<Owner, Vec<ShardId>> = BTreeMap::new();
         let mut deficit = 0;
         for (shard, row) in self.view.rows() {
@@ -37,8 +51,14 @@ impl Machine {
                 deficit += 1;
             }
         }
-        let mut budget = (deficit / PART).max(1).min(deficit);
+        if self.now >= self.balance.refill {
+            self.balance.refill = self.now.after(SECOND);
+            self.balance.left = (deficit / PART).max(1);
+        }
         let mut left = lacking.len();
+        let at_once = self.config.transfers * left;
+        let mut budget = self.balance.left.min(deficit).min(at_once);
+        self.balance.left -= budget;
         for (from, shards) in lacking {
             let share = budget.div_ceil(left).min(shards.len());
             left -= 1;

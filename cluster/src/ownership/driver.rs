@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::messages::Message;
 use super::words::{Action, Call, Elapsed, Event, How, Owner, Phase, Row, Sight};
@@ -106,6 +106,7 @@ pub fn start(parts: Parts) -> (Ownership, impl Future<Output = ()> + Send) {
         table: table_told,
         down: BTreeMap::new(),
         metrics: OwnershipMetrics::new(),
+        moved: Moved::default(),
     };
     let events_of = sender.clone();
     let ownership = Ownership {
@@ -127,6 +128,14 @@ struct Driver {
     /// Nodes that are down, and since when.
     down: BTreeMap<NodeName, Elapsed>,
     metrics: OwnershipMetrics,
+    moved: Moved,
+}
+
+/// Shards that have come and gone since that was last logged.
+#[derive(Default)]
+struct Moved {
+    opened: usize,
+    closed: usize,
 }
 
 impl Driver {
@@ -156,10 +165,21 @@ impl Driver {
                 _ = loads.tick() => {
                     let loads = self.parts.host.loads();
                     self.step(Event::Loads(loads));
+                    self.tell_moved();
                 }
             }
         }
+        self.tell_moved();
         info!("this node has left its cluster");
+    }
+
+    /// Logs what has moved: a line for all, since there are hundreds at a time.
+    fn tell_moved(&mut self) {
+        let Moved { opened, closed } = std::mem::take(&mut self.moved);
+        if opened > 0 || closed > 0 {
+            let owned = self.machine.owned();
+            info!(opened, closed, owned, "shards have moved");
+        }
     }
 
     fn heard(&mut self, members: &Members) {
@@ -234,8 +254,9 @@ impl Driver {
                 hot,
                 reason,
             } => {
-                info!(%shard, %epoch, reason = reason.as_str(), "a shard is opened");
+                debug!(%shard, %epoch, reason = reason.as_str(), "a shard is opened");
                 self.metrics.placed(reason);
+                self.moved.opened += 1;
                 host.open_shard(shard, epoch, hot);
             }
             Action::CloseShard { shard, epoch, how } => self.close(shard, epoch, how),
@@ -294,7 +315,8 @@ impl Driver {
 
     fn close(&mut self, shard: ShardId, epoch: Epoch, how: How) {
         let host = &self.parts.host;
-        info!(%shard, %epoch, ?how, "a shard is closed");
+        debug!(%shard, %epoch, ?how, "a shard is closed");
+        self.moved.closed += 1;
         match how {
             How::Stop => host.stop_shard(shard, epoch),
             How::HandOver => {
