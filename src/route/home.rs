@@ -14,12 +14,6 @@ mod keyed;
 mod list;
 mod promises;
 mod roster;
-/// The roster cannot be written.
-fn not_written(error: io::Error) -> ApiError {
-    let detail = "the node cannot write down which members it has seen; its log says why";
-    ApiError::new(ErrorType::Unavailable, detail).because(error)
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crane_actors::submit::Request;
-use crane_cluster::gateway::envelope::{self, Reply};
+use crane_cluster::gateway::envelope;
 use crane_core::{NodeName, RunId, limits, placement};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -39,7 +33,7 @@ use tokio::time::Instant;
 
 use super::field::{Answers, Field};
 use super::trip::{Next, Patience, Stuck, Trip, Turn};
-use super::way::turn_of;
+use super::way::{answer_of, brought};
 use super::words::{Answer, Ask, NewRun, Trouble};
 use super::{stuck, wire};
 use crate::api::{ApiError, ErrorType};
@@ -219,32 +213,16 @@ impl Home {
     ) -> Result<Answer, Turn> {
         if node == self.field.me() {
             let answered = self.answer_other(run, ask).await;
-            return answered.map_err(|trouble| match trouble {
-                Trouble::NotOwner => Turn::NotHere,
-                Trouble::Unknown => Turn::Unknown,
-            });
+            return answered.map_err(Turn::from);
         }
         let mut request = wire::encode(run, ask);
         request.deadline = trip.call(elapsed, ask.wait());
-        let bytes = self.call(node, &request).await?;
-        let answer = wire::decode_answer(bytes);
-        answer.map_err(|error| Turn::NotUnderstood(format!("the answer of node {node}: {error}")))
+        answer_of(node, self.call(node, &request).await?)
     }
 
     /// One call, and what it brought.
     async fn call(&self, node: &NodeName, request: &envelope::Request) -> Result<Vec<u8>, Turn> {
-        let reply = self.field.call(node, request).await;
-        match reply.map_err(|error| turn_of(&error))? {
-            Reply::Done(bytes) => Ok(bytes),
-            Reply::NotOwner { .. } => Err(Turn::NotHere),
-            Reply::Busy { retry_after } => Err(Turn::Busy(retry_after)),
-            Reply::Expired => Err(Turn::Unknown),
-            Reply::NotUnderstood(text) => Err(Turn::NotUnderstood(format!("node {node}: {text}"))),
-            Reply::Failed(text) => {
-                tracing::warn!(%node, text, "another node has failed to answer");
-                Err(Turn::Unknown)
-            }
-        }
+        brought(node, self.field.call(node, request).await)
     }
 
     /// Answers another node, or this one as if it were another.
@@ -360,4 +338,10 @@ fn away(run: RunId, missing: &[NodeName]) -> ApiError {
         ),
     )
     .with(json!({ "run_id": run, "unreachable": names }))
+}
+
+/// The roster cannot be written.
+fn not_written(error: io::Error) -> ApiError {
+    let detail = "the node cannot write down which members it has seen; its log says why";
+    ApiError::new(ErrorType::Unavailable, detail).because(error)
 }

@@ -99,10 +99,7 @@ impl Way {
 
     async fn answer_here(&self, run: RunId, ask: &Ask) -> Result<Answer, Turn> {
         let answered = self.here.answer(run, ask, self.field.me()).await;
-        answered.map_err(|trouble| match trouble {
-            Trouble::NotOwner => Turn::NotHere,
-            Trouble::Unknown => Turn::Unknown,
-        })
+        answered.map_err(Turn::from)
     }
 
     async fn ask_there(
@@ -117,26 +114,11 @@ impl Way {
         request.epoch = epoch;
         request.deadline = deadline;
         request.hops = hops;
-        let reply = match self.field.call(node, &request).await {
-            Ok(reply) => reply,
-            Err(error) => return Err(turn_of(&error)),
-        };
-        match reply {
-            Reply::Done(bytes) => wire::decode_answer(bytes).map_err(|error| {
-                Turn::NotUnderstood(format!("the answer of node {node}: {error}"))
-            }),
-            Reply::NotOwner { owner, epoch } => {
-                self.field.learn(run.shard(), owner, epoch);
-                Err(Turn::NotHere)
-            }
-            Reply::Busy { retry_after } => Err(Turn::Busy(retry_after)),
-            Reply::Expired => Err(Turn::Unknown),
-            Reply::NotUnderstood(text) => Err(Turn::NotUnderstood(format!("node {node}: {text}"))),
-            Reply::Failed(text) => {
-                tracing::warn!(run_id = %run, %node, text, "another node has failed to answer");
-                Err(Turn::Unknown)
-            }
+        let reply = self.field.call(node, &request).await;
+        if let Ok(Reply::NotOwner { owner, epoch }) = &reply {
+            self.field.learn(run.shard(), owner.clone(), *epoch);
         }
+        answer_of(node, brought(node, reply)?)
     }
 
     /// Waits until the run's place is another one, or `length` is over; gives how long that was.
@@ -157,8 +139,38 @@ impl Way {
     }
 }
 
+impl From<Trouble> for Turn {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::NotOwner => Self::NotHere,
+            Trouble::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The answer that a call to `node` has brought, as bytes.
+pub(super) fn brought(node: &NodeName, reply: Result<Reply, CallError>) -> Result<Vec<u8>, Turn> {
+    match reply.map_err(|error| turn_of(&error))? {
+        Reply::Done(bytes) => Ok(bytes),
+        Reply::NotOwner { .. } => Err(Turn::NotHere),
+        Reply::Busy { retry_after } => Err(Turn::Busy(retry_after)),
+        Reply::Expired => Err(Turn::Unknown),
+        Reply::NotUnderstood(text) => Err(Turn::NotUnderstood(format!("node {node}: {text}"))),
+        Reply::Failed(text) => {
+            tracing::warn!(%node, text, "another node has failed to answer");
+            Err(Turn::Unknown)
+        }
+    }
+}
+
+/// The answer of `node` about a run.
+pub(super) fn answer_of(node: &NodeName, bytes: Vec<u8>) -> Result<Answer, Turn> {
+    let answer = wire::decode_answer(bytes);
+    answer.map_err(|error| Turn::NotUnderstood(format!("the answer of node {node}: {error}")))
+}
+
 /// What a call that brought no reply means.
-pub(super) fn turn_of(error: &CallError) -> Turn {
+fn turn_of(error: &CallError) -> Turn {
     match error {
         CallError::NotConnected(_) => Turn::Unreachable,
         CallError::Busy(_) => Turn::Busy(Duration::ZERO),
