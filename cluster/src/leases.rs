@@ -8,7 +8,7 @@ use crane_store::{Error, Fence};
 use futures_util::future::BoxFuture;
 use tracing::warn;
 
-use crate::ownership::words::{Action, Call, Death, Event, Handover, LeaseRow, Owner, Row, Table};
+use crate::ownership::words::{Action, Call, Event, Handover, LeaseRow, Owner, Row, Table};
 use crate::ports::OwnershipStore;
 
 /// Ownership by the leases of a shared store.
@@ -59,10 +59,7 @@ async fn ask(store: &dyn Leases, action: Action) -> Result<Event, Error> {
         Action::ReadTable => Event::TableRead(Arc::new(table(&store.table().await?))),
         Action::DeclareDead { owner, ground } => {
             let incarnation = Incarnation(owner.generation.0);
-            let dead = match ground {
-                Death::Gone => store.declare_dead(incarnation).await?,
-                Death::Expired => declare_expired(store, incarnation).await?,
-            };
+            let dead = store.declare_dead(incarnation, ground).await?;
             Event::DeclaredDead { owner, dead }
         }
         Action::Take { by, rows } => {
@@ -89,18 +86,6 @@ async fn ask(store: &dyn Leases, action: Action) -> Result<Event, Error> {
 fn holds(store: &dyn Leases, by: Generation) -> bool {
     let owner = store.owner();
     owner.is_some_and(|owner| owner.incarnation.0 == by.0)
-}
-
-/// A lease that has run out by the store's clock can never be renewed: the declaration cannot come
-/// between.
-async fn declare_expired(store: &dyn Leases, incarnation: Incarnation) -> Result<bool, Error> {
-    let table = store.table().await?;
-    match table.node(incarnation) {
-        Some(lease) if lease.is_alive() => Ok(false),
-        Some(lease) if lease.dead => Ok(true),
-        Some(_) => store.declare_dead(incarnation).await,
-        None => Ok(true),
-    }
 }
 
 /// One statement for each next owner. If a later one fails, what went before it shows in the table.

@@ -91,6 +91,17 @@ impl ShardTable {
     }
 }
 
+/// On what ground a node is declared dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Death {
+    /// Its lease is over by the store's clock. The store decides that, under the lock that a renewal
+    /// takes: one that comes first counts.
+    Expired,
+    /// It is known to be gone, whatever is left of its lease: gossip has lost it and its address
+    /// refuses connections, it said goodbye, or it was an earlier life of this very process.
+    Gone,
+}
+
 /// A store that several nodes share. Acquiring, renewing and releasing are part of [`RunStore`].
 pub trait Leases: RunStore {
     /// Takes out a lease unless this node holds one, and says as whom. [`RunStore::acquire`] does
@@ -116,8 +127,12 @@ pub trait Leases: RunStore {
         to: Incarnation,
     ) -> BoxFuture<'_, Result<Vec<Fence>, Error>>;
 
-    /// Declares an incarnation dead before its lease has run out; returns whether it is dead now.
-    /// Only for one that is known to have ended (its address refuses connections, it said goodbye):
-    /// its journal is safe in any case, but a living one would carry out steps beside its heirs.
-    fn declare_dead(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<bool, Error>>;
+    /// Declares an incarnation dead on this ground, so that it cannot renew any more; returns whether
+    /// it is dead now. Its journal is safe in any case, but one that lives would carry out steps beside
+    /// its heirs.
+    fn declare_dead(
+        &self,
+        incarnation: Incarnation,
+        ground: Death,
+    ) -> BoxFuture<'_, Result<bool, Error>>;
 }

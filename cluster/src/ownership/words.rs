@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crane_core::{Epoch, Generation, NodeName, ShardId};
 
+pub use crane_store::leases::Death;
 pub use spoken::{Action, Event};
 
 /// A node's own elapsed time, from an arbitrary start. It must go on while the machine sleeps
@@ -186,16 +187,6 @@ impl Call {
             | Action::Publish { .. } => None,
         }
     }
-}
-
-/// Why a node may be declared dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Death {
-    /// Its lease is over by the store's clock; the store checks that.
-    Expired,
-    /// It is known to be gone: gossip has lost it and its address refuses connections, it said
-    /// goodbye, or it was an earlier life of this very process.
-    Gone,
 }
 
 /// Why a shard comes to a node.

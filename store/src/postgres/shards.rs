@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::shared::Shared;
 use super::sql;
 use super::types::{big, unsigned};
-use crate::leases::{Incarnation, NodeLease, Owner, ShardRow, ShardTable};
+use crate::leases::{Death, Incarnation, NodeLease, Owner, ShardRow, ShardTable};
 use crate::{Error, Fence};
 
 /// A duration as the statements take it.
@@ -227,15 +227,21 @@ pub(crate) async fn leave(shared: &Shared) {
     }
 }
 
-/// Declares an incarnation dead, whatever is left of its lease.
-pub(crate) async fn declare_dead(shared: &Shared, which: Incarnation) -> Result<bool, Error> {
+/// Declares an incarnation dead; on the ground that its lease has run out only if it has, which is
+/// looked at when its row is locked.
+pub(crate) async fn declare_dead(
+    shared: &Shared,
+    which: Incarnation,
+    ground: Death,
+) -> Result<bool, Error> {
     let which = vec![big(which.0)];
+    let anyway = ground == Death::Gone;
     let mut patience = shared.patience("declare_dead");
     loop {
         let result = async {
             let loan = shared.pool.get(&shared.connector).await?;
             let conn = loan.conn()?;
-            conn.execute(sql::DECLARE_DEAD, &[&which, &true]).await?;
+            conn.execute(sql::DECLARE_DEAD, &[&which, &anyway]).await?;
             let rows = conn.query(sql::IS_DEAD, &[&which[0]]).await?;
             let row = rows.first().ok_or_else(|| no_row("declare_dead"))?;
             Ok(row.try_get::<_, bool>(0)?)

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
 
 use super::PostgresStore;
-use crate::leases::{Incarnation, Leases, Owner, ShardTable};
+use crate::leases::{Death, Incarnation, Leases, Owner, ShardTable};
 use crate::postgres::queue::Task;
 use crate::postgres::reads::{self, Restore};
 use crate::postgres::shared::Phase;
@@ -193,8 +193,12 @@ impl Leases for PostgresStore {
         self.on_engine(async move { shards::hand_over(&shared, "transfer", &held, Some(to)).await })
     }
 
-    fn declare_dead(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<bool, Error>> {
+    fn declare_dead(
+        &self,
+        incarnation: Incarnation,
+        ground: Death,
+    ) -> BoxFuture<'_, Result<bool, Error>> {
         let shared = Arc::clone(&self.shared);
-        self.on_engine(async move { shards::declare_dead(&shared, incarnation).await })
+        self.on_engine(async move { shards::declare_dead(&shared, incarnation, ground).await })
     }
 }

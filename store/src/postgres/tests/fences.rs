@@ -4,26 +4,14 @@ use std::time::Duration;
 
 use crane_core::Seq;
 
-use super::kit::{Database, Told, all_shards, expect, outcome, submit, tell, until};
+use super::kit::{Database, Told, all_shards, expect, outcome, submit, tell, until, waiting};
 use super::proxy::Proxy;
-use crate::leases::Leases;
+use crate::leases::{Death, Leases};
 use crate::postgres::{PostgresStore, verify};
 use crate::{Error, RunStore};
 
 /// Longer than any test takes: nothing runs out by itself.
 const LONG: Duration = Duration::from_secs(120);
-
-/// Backends that wait for a lock.
-async fn waiting(client: &tokio_postgres::Client) -> i64 {
-    let row = client
-        .query_one(
-            "SELECT count(*) FROM pg_stat_activity \
-             WHERE wait_event_type = 'Lock' AND datname = current_database()",
-            &[],
-        )
-        .await;
-    row.unwrap().get(0)
-}
 
 async fn findings(database: &Database<'_>) -> Vec<crate::postgres::Finding> {
     verify(database.options("check")).await.unwrap().findings
@@ -89,7 +77,7 @@ async fn a_takeover_waits_for_an_append_that_is_under_way() {
     until("the append waits", async || waiting(&watch).await == 1).await;
 
     let incarnation = old.owner().unwrap().incarnation;
-    assert!(new.declare_dead(incarnation).await.unwrap());
+    assert!(new.declare_dead(incarnation, Death::Gone).await.unwrap());
     let shard = told.run.shard();
     let taking = new.acquire(vec![shard]);
     tokio::pin!(taking);
@@ -123,7 +111,7 @@ async fn a_former_owner_goes_on(database: &Database<'_>, fenced: bool) -> Vec<St
     let stale = told.epoch;
     tell(&old, &mut told).await;
     let new = database.open_for("b", LONG).await;
-    new.declare_dead(old.owner().unwrap().incarnation)
+    new.declare_dead(old.owner().unwrap().incarnation, Death::Gone)
         .await
         .unwrap();
     told.adopt(&new.acquire(vec![told.run.shard()]).await.unwrap());

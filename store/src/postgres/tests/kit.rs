@@ -106,6 +106,18 @@ pub(super) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     assert!(waited.is_ok(), "waited in vain until {what}");
 }
 
+/// Backends that wait for a lock.
+pub(super) async fn waiting(client: &tokio_postgres::Client) -> i64 {
+    let row = client
+        .query_one(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE wait_event_type = 'Lock' AND datname = current_database()",
+            &[],
+        )
+        .await;
+    row.unwrap().get(0)
+}
+
 /// All shards.
 pub(super) fn all_shards() -> Vec<ShardId> {
     (0..SHARD_COUNT).map(ShardId).collect()

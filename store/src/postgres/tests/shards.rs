@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crane_core::Epoch;
 
-use super::kit::{Database, Told, all_shards, outcome, submit, tell, until};
-use crate::leases::Leases;
+use super::kit::{Database, Told, all_shards, outcome, submit, tell, until, waiting};
+use crate::leases::{Death, Leases};
 use crate::postgres::PostgresStore;
 use crate::{Error, RunStore};
 
@@ -98,7 +98,7 @@ async fn a_shard_is_handed_over_without_being_nobodys() {
         .into_iter()
         .filter(|f| f.shard != told.run.shard())
         .collect();
-    assert!(b.declare_dead(heir.incarnation).await.unwrap());
+    assert!(b.declare_dead(heir.incarnation, Death::Gone).await.unwrap());
     assert_eq!(a.transfer(rest, heir.incarnation).await.unwrap(), []);
 }
 
@@ -197,7 +197,7 @@ async fn a_node_that_is_declared_dead_learns_it_with_its_next_renewal() {
     a.acquire(all_shards()).await.unwrap();
     let lost = a.lost();
     let which = a.owner().unwrap().incarnation;
-    assert!(b.declare_dead(which).await.unwrap());
+    assert!(b.declare_dead(which, Death::Gone).await.unwrap());
     let taken = b.acquire(all_shards()).await.unwrap();
     assert_eq!(
         taken.len(),
@@ -208,6 +208,41 @@ async fn a_node_that_is_declared_dead_learns_it_with_its_next_renewal() {
     assert!(lost.await.contains("declared"));
     // It comes back as somebody else.
     assert!(a.join().await.unwrap().incarnation > which);
+}
+
+#[tokio::test]
+async fn a_renewal_that_came_before_is_not_declared_over() {
+    let Some(database) = Database::shared() else {
+        return;
+    };
+    let mut options = database.options("a");
+    (options.ttl, options.renews) = (SHORT, false);
+    let a = PostgresStore::open(options).await.unwrap();
+    let b = database.open_for("b", LONG).await;
+    let which = a.join().await.unwrap().incarnation;
+    until("its lease is over", async || {
+        let table = b.table().await.unwrap();
+        !table.node(which).unwrap().is_alive()
+    })
+    .await;
+    // A renewal that was let in just before, and is not committed yet.
+    let (renewal, watch) = (database.client().await, database.client().await);
+    let renew = format!(
+        "BEGIN; UPDATE nodes SET lease_until = clock_timestamp() + interval '1 hour' \
+         WHERE incarnation = {which}"
+    );
+    renewal.batch_execute(&renew).await.unwrap();
+    let declaring = b.declare_dead(which, Death::Expired);
+    tokio::pin!(declaring);
+    tokio::select! {
+        dead = &mut declaring => panic!("it did not wait: {dead:?}"),
+        () = until("the declaration waits", async || waiting(&watch).await == 1) => {}
+    }
+    renewal.batch_execute("COMMIT").await.unwrap();
+    assert!(!declaring.await.unwrap());
+    assert!(b.table().await.unwrap().node(which).unwrap().is_alive());
+    // Nobody asks for the lease of one that is gone for certain.
+    assert!(b.declare_dead(which, Death::Gone).await.unwrap());
 }
 
 #[tokio::test]
@@ -232,7 +267,7 @@ async fn a_takeover_ends_the_connections_of_a_dead_node_that_hold_locks() {
         ))
         .await
         .unwrap();
-    b.declare_dead(a.owner().unwrap().incarnation)
+    b.declare_dead(a.owner().unwrap().incarnation, Death::Gone)
         .await
         .unwrap();
     // Its lease is short, so it does not wait long for a lock.
