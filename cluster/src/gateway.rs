@@ -6,10 +6,10 @@
 //!   wanted (gossip) ──> Driver: dials, welcomes, redials, stops sessions
 //! ```
 //! ractor_cluster detects no failure and never connects again. So the driver dials by itself, with
-//! `TCP_USER_TIMEOUT` on each socket; redials with a jittered back-off; stops the session of a node
-//! that gossip has lost; and gives a connection that does not prove the cookie five seconds. A node
-//! is called `name#boot`: under a bare name a node that starts again is refused while the other
-//! side still holds its old session.
+//! `TCP_USER_TIMEOUT` on each socket; has the other side prove that it knows a secret of the cluster
+//! before ractor hears of the connection (`greeting`); redials with a jittered back-off; and stops the
+//! session of a node that gossip has lost. A node is called `name#boot`: under a bare name a node that
+//! starts again is refused while the other side still holds its old session.
 //!
 //! Architecture Invariant: the gateway is the only remotable actor of a node. Each one is announced
 //! to, and mirrored on, every peer.
@@ -19,6 +19,7 @@ mod chunks;
 mod dial;
 mod driver;
 pub mod envelope;
+mod greeting;
 mod peers;
 mod socket;
 pub mod tls;
@@ -133,7 +134,8 @@ impl Gateway {
             .await
             .map_err(spawn)?;
         ractor::pg::join_scoped(SCOPE.into(), GROUP.into(), vec![actor.get_cell()]);
-        let cookie = options.secrets.cookie(&options.cluster);
+        // No secret: whoever comes this far has greeted. Nodes may have their secrets in another order.
+        let cookie = options.cluster.clone();
         let server = ractor_cluster::NodeServer::new(
             0,
             cookie,

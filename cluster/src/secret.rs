@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-/// Shortest secret, in bytes; a cookie of ractor can be tried offline by whoever has seen a
-/// handshake, so that a short one is none.
+/// Shortest secret, in bytes; a secret can be tried offline by whoever has seen how two nodes greet
+/// each other, so that a short one is none.
 pub const SECRET_BYTES: usize = 16;
 
 /// The secrets of a cluster: all of them are accepted, the first is used.
@@ -70,14 +70,13 @@ impl Secrets {
         derived.collect()
     }
 
-    /// What nodes of the cluster `id` prove to each other that they know.
-    pub fn cookie(&self, id: &str) -> String {
-        let key = self
+    /// A key for each secret; nodes of the cluster `id` prove to each other that they know one.
+    pub(crate) fn session_keys(&self, id: &str) -> Vec<[u8; 32]> {
+        let derived = self
             .0
-            .first()
-            .map(|secret| derive(secret, "crane cookie v1", id));
-        let bytes = key.unwrap_or_default();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+            .iter()
+            .map(|secret| derive(secret, "crane session v1", id));
+        derived.collect()
     }
 }
 
@@ -101,12 +100,12 @@ mod tests {
         let other = secrets("incorrect horse battery");
         assert_ne!(one.gossip_keys("a"), other.gossip_keys("a"));
         assert_ne!(one.gossip_keys("a"), one.gossip_keys("b"));
-        assert_ne!(one.cookie("a"), one.cookie("b"));
+        assert_ne!(one.session_keys("a"), one.session_keys("b"));
+        assert_ne!(one.session_keys("a"), one.gossip_keys("a"));
         assert_eq!(
-            one.cookie("a"),
-            secrets("correct horse battery").cookie("a")
+            one.session_keys("a"),
+            secrets("correct horse battery").session_keys("a")
         );
-        assert_eq!(one.cookie("a").len(), 64);
     }
 
     #[test]

@@ -98,6 +98,18 @@ fn a_node_with_another_secret_or_of_another_cluster_is_not_connected() {
 }
 
 #[test]
+fn while_secrets_are_changed_all_nodes_are_connected() {
+    let new = "the next secret, long enough";
+    // As it goes: the new one is known to all, then the first of all, and then the only one.
+    let known = format!("{SECRET};{new}");
+    let first = format!("{new};{SECRET}");
+    for (one, other) in [(SECRET, &*known), (&*known, &*first), (&*first, new)] {
+        connect(&[&Node::start("a", one, None), &Node::start("b", other, None)]);
+        connect(&[&Node::start("a", other, None), &Node::start("b", one, None)]);
+    }
+}
+
+#[test]
 fn a_killed_node_is_noticed_at_once_found_gone_and_its_next_life_is_connected() {
     let a = Node::start("a", SECRET, None);
     let b = Node::start("b", SECRET, None);

@@ -16,15 +16,16 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use super::actor::GatewayMsg;
-use super::dial::{Dial, Dialer};
+use super::dial::Dialer;
 use super::peers::{Link, Peers};
+use super::socket::Papers;
 use super::{Error, GROUP, Options, Refused, SCOPE, Wanted, socket};
 use crate::ownership::words::Elapsed;
 
 /// How often it is looked at what is due.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a connection may take to prove that it is one of the cluster's.
-const AUTHENTICATION: Duration = Duration::from_secs(5);
+/// How long a node that has greeted may take to say which one it is.
+const INTRODUCTION: Duration = Duration::from_secs(5);
 /// Connections that are being made or welcomed at the same time.
 const HANDSHAKES: usize = 256;
 /// What ractor tells about sessions and was not taken in yet.
@@ -40,7 +41,9 @@ enum Told {
 }
 
 enum Made {
-    Dialed(Dial, std::io::Result<NetworkStream>),
+    Dialed(Wanted, std::io::Result<NetworkStream>),
+    /// One that is down: whether somebody listens there.
+    Knocked(Wanted, std::io::Result<()>),
     Welcomed(std::io::Result<NetworkStream>),
 }
 
@@ -76,12 +79,12 @@ impl NodeEventSubscription for Ear {
 struct Open {
     actor: ActorRef<NodeSessionMessage>,
     opened: Instant,
-    /// Who it is with, once it has proved the cookie.
+    /// Who it is with, once it has said so.
     peer: Option<(NodeName, String)>,
 }
 
 pub(super) struct Driver {
-    options: Options,
+    papers: Papers,
     peers: Peers,
     server: ActorRef<NodeServerMessage>,
     actor: ActorRef<GatewayMsg>,
@@ -109,8 +112,11 @@ impl Driver {
         subscribed.map_err(|error| Error::Spawn(error.to_string()))?;
         Ok(Self {
             dialer: Dialer::new(options.node.clone()),
-            peers: options.peers.clone(),
-            options,
+            papers: Papers {
+                keys: options.secrets.session_keys(&options.cluster),
+                tls: options.tls,
+            },
+            peers: options.peers,
             server,
             actor,
             refused,
@@ -181,19 +187,22 @@ impl Driver {
     fn tick(&mut self) {
         let now = self.now();
         for open in self.sessions.values() {
-            if open.peer.is_none() && open.opened.elapsed() >= AUTHENTICATION {
-                debug!("a connection has not shown in time that it is of the cluster");
-                open.actor.stop(Some("not authenticated in time".into()));
+            if open.peer.is_none() && open.opened.elapsed() >= INTRODUCTION {
+                debug!("a node has not said in time which one it is");
+                open.actor.stop(Some("no introduction in time".into()));
             }
         }
         let peers = self.peers.clone();
         for dial in self.dialer.due(now, |node, boot| peers.has(node, boot)) {
-            let tls = self.options.tls.clone();
+            let papers = self.papers.clone();
             self.made.spawn(async move {
-                // Whoever only wants to know whether somebody listens needs no handshake.
-                let tls = tls.as_ref().filter(|_| !dial.probe);
-                let dialed = socket::dial(&dial.wanted.address, tls).await;
-                Made::Dialed(dial, dialed)
+                let address = &dial.wanted.address;
+                if dial.probe {
+                    let knocked = socket::knock(address).await;
+                    return Made::Knocked(dial.wanted, knocked);
+                }
+                let dialed = socket::dial(address, &papers).await;
+                Made::Dialed(dial.wanted, dialed)
             });
         }
     }
@@ -201,10 +210,9 @@ impl Driver {
     async fn accepted(&mut self, accepted: std::io::Result<TcpStream>) {
         match accepted {
             Ok(stream) => {
-                let tls = self.options.tls.clone();
-                self.made.spawn(async move {
-                    Made::Welcomed(socket::welcome(stream, tls.as_ref()).await)
-                });
+                let papers = self.papers.clone();
+                self.made
+                    .spawn(async move { Made::Welcomed(socket::welcome(stream, &papers).await) });
             }
             Err(error) => {
                 warn!(%error, "the gateway cannot accept connections at the moment");
@@ -218,18 +226,19 @@ impl Driver {
         match made {
             Made::Welcomed(Ok(stream)) => self.open(stream, true),
             Made::Welcomed(Err(error)) => debug!(%error, "a connection was not welcome"),
-            Made::Dialed(dial, dialed) => {
-                let spread = super::random();
-                self.dialer.dialed(now, &dial.wanted, spread);
-                let Wanted { node, boot, .. } = dial.wanted;
+            Made::Dialed(wanted, dialed) => {
+                self.dialer.dialed(now, &wanted, super::random());
                 match dialed {
-                    Ok(_) if dial.probe => {}
                     Ok(stream) => self.open(stream, false),
-                    Err(error) if error.kind() == ErrorKind::ConnectionRefused && dial.probe => {
-                        self.dialer.learned(&node);
-                        let _ = self.refused.send(Refused { node, boot }).await;
-                    }
-                    Err(error) => debug!(%node, %error, "a node was not reached"),
+                    Err(error) => debug!(node = %wanted.node, %error, "a node was not reached"),
+                }
+            }
+            Made::Knocked(wanted, knocked) => {
+                self.dialer.dialed(now, &wanted, super::random());
+                let Wanted { node, boot, .. } = wanted;
+                if knocked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+                    self.dialer.learned(&node);
+                    let _ = self.refused.send(Refused { node, boot }).await;
                 }
             }
         }

@@ -7,12 +7,13 @@ use ractor_cluster::NetworkStream;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::greeting::{Key, Side, greet};
 use super::tls::Tls;
 
 /// How long bytes may stay unacknowledged before the connection is given up (RFC 5482). Without it
 /// a peer that is cut off is not noticed for many minutes.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
-/// How long connecting and a TLS handshake may take, each.
+/// How long connecting, a TLS handshake and a greeting may take, each.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 fn tune(stream: &TcpStream) -> io::Result<()> {
@@ -23,20 +24,38 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Connects to `address`, a host and a port.
-pub(super) async fn dial(address: &str, tls: Option<&Tls>) -> io::Result<NetworkStream> {
-    let stream = timeout(HANDSHAKE, TcpStream::connect(address)).await??;
+/// What a node shows to others.
+#[derive(Clone, Debug)]
+pub(super) struct Papers {
+    pub(super) keys: Vec<Key>,
+    pub(super) tls: Option<Tls>,
+}
+
+/// Finds out whether somebody listens at `address`.
+pub(super) async fn knock(address: &str) -> io::Result<()> {
+    timeout(HANDSHAKE, TcpStream::connect(address)).await??;
+    Ok(())
+}
+
+/// Connects to `address`, a host and a port, where a node of the cluster is.
+pub(super) async fn dial(address: &str, papers: &Papers) -> io::Result<NetworkStream> {
+    let mut stream = timeout(HANDSHAKE, TcpStream::connect(address)).await??;
     tune(&stream)?;
     let (peer_addr, local_addr) = (stream.peer_addr()?, stream.local_addr()?);
-    Ok(match tls {
-        None => NetworkStream::Raw {
-            peer_addr,
-            local_addr,
-            stream,
-        },
+    let (side, keys) = (Side::Dials, &papers.keys);
+    Ok(match &papers.tls {
+        None => {
+            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
+            NetworkStream::Raw {
+                peer_addr,
+                local_addr,
+                stream,
+            }
+        }
         Some(tls) => {
             let stream = tls.connector.connect(tls.name.clone(), stream);
-            let stream = timeout(HANDSHAKE, stream).await??;
+            let mut stream = timeout(HANDSHAKE, stream).await??;
+            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
             NetworkStream::TlsClient {
                 peer_addr,
                 local_addr,
@@ -47,17 +66,22 @@ pub(super) async fn dial(address: &str, tls: Option<&Tls>) -> io::Result<Network
 }
 
 /// Makes a session's stream of a connection that came in.
-pub(super) async fn welcome(stream: TcpStream, tls: Option<&Tls>) -> io::Result<NetworkStream> {
+pub(super) async fn welcome(mut stream: TcpStream, papers: &Papers) -> io::Result<NetworkStream> {
     tune(&stream)?;
     let (peer_addr, local_addr) = (stream.peer_addr()?, stream.local_addr()?);
-    Ok(match tls {
-        None => NetworkStream::Raw {
-            peer_addr,
-            local_addr,
-            stream,
-        },
+    let (side, keys) = (Side::IsDialed, &papers.keys);
+    Ok(match &papers.tls {
+        None => {
+            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
+            NetworkStream::Raw {
+                peer_addr,
+                local_addr,
+                stream,
+            }
+        }
         Some(tls) => {
-            let stream = timeout(HANDSHAKE, tls.acceptor.accept(stream)).await??;
+            let mut stream = timeout(HANDSHAKE, tls.acceptor.accept(stream)).await??;
+            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
             NetworkStream::TlsServer {
                 peer_addr,
                 local_addr,

@@ -88,7 +88,8 @@ async fn live(told: &str) {
         node: NodeName::new(fields[0]),
         boot: fields[1].into(),
         listen: ([127, 0, 0, 1], 0).into(),
-        secrets: Secrets::new(vec![fields[2].into()]).expect("it is long enough"),
+        secrets: Secrets::new(fields[2].split(';').map(str::to_owned).collect())
+            .expect("they are long enough"),
         peers: Peers::default(),
         tls,
     };
