@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use crane_core::{Record, RunId, limits};
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Durable events of one run, one after the other, shared by all who follow it.
 #[derive(Debug)]
@@ -83,31 +84,7 @@ impl Hub {
         Subscription {
             hub: self.clone(),
             run,
-            receiver,
-        }
-    }
-}
-
-/// Sees to it that the followers of a run hear of something durable: if whoever was to tell them ends
-/// before, they look at the store.
-#[derive(Debug)]
-pub(crate) struct Untold(Option<(Arc<Hub>, RunId)>);
-
-impl Untold {
-    pub(crate) fn new(hub: &Arc<Hub>, run: RunId) -> Self {
-        Self(Some((hub.clone(), run)))
-    }
-
-    /// They were told.
-    pub(crate) fn told(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Untold {
-    fn drop(&mut self) {
-        if let Some((hub, run)) = self.0.take() {
-            hub.look_again(run);
+            receiver: Some(receiver),
         }
     }
 }
@@ -117,26 +94,63 @@ impl Drop for Untold {
 pub(crate) struct Subscription {
     hub: Arc<Hub>,
     run: RunId,
-    pub(crate) receiver: broadcast::Receiver<Arc<EventBatch>>,
+    /// Gone only while this is being dropped.
+    receiver: Option<broadcast::Receiver<Arc<EventBatch>>>,
 }
 
 impl Subscription {
+    /// What is published next.
+    pub(crate) async fn recv(&mut self) -> Result<Arc<EventBatch>, RecvError> {
+        match &mut self.receiver {
+            Some(receiver) => receiver.recv().await,
+            None => Err(RecvError::Closed),
+        }
+    }
+
     /// Forgets what was published until now.
     pub(crate) fn skip(&mut self) {
-        self.receiver = self.receiver.resubscribe();
+        self.receiver = self.receiver.as_ref().map(broadcast::Receiver::resubscribe);
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut runs = self.hub.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        // This receiver still counts itself.
+        // Under the lock: of several who go at once, one is the last.
+        self.receiver = None;
         if runs
             .get(&self.run)
-            .is_some_and(|sender| sender.receiver_count() <= 1)
+            .is_some_and(|sender| sender.receiver_count() == 0)
         {
             runs.remove(&self.run);
         }
         self.hub.followers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_followers_who_go_at_the_same_time() {
+        let hub = Arc::new(Hub::default());
+        let run = RunId::from_bytes([1; 16]);
+        for _ in 0..500 {
+            let both = [hub.subscribe(run), hub.subscribe(run)];
+            let barrier = std::sync::Barrier::new(both.len());
+            std::thread::scope(|scope| {
+                for subscription in both {
+                    let barrier = &barrier;
+                    scope.spawn(move || {
+                        barrier.wait();
+                        drop(subscription);
+                    });
+                }
+            });
+            let runs = hub.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            assert!(runs.is_empty());
+        }
+        assert!(!hub.is_watched());
     }
 }

@@ -17,7 +17,9 @@ use crate::planner::Planner;
 use crate::plans::PlanCache;
 use crate::registry::Registry;
 use crate::runtime::{Options, Owning, ReadError, StartError};
+use crate::shard::ShardMsg;
 use crate::supervision::ShardCounts;
+use crate::supervisor::Shards;
 use crate::tenure::{Tenure, Tenures};
 
 /// See the module.
@@ -30,6 +32,8 @@ pub(crate) struct Kernel {
     pub(crate) plans: PlanCache,
     pub(crate) hub: Arc<Hub>,
     pub(crate) metrics: RuntimeMetrics,
+    /// Whom to tell what concerns a run.
+    pub(crate) actors: Shards,
     /// What is counted shard by shard.
     pub(crate) shards: Box<[ShardCounts]>,
     /// One permit for each run that has an actor.
@@ -61,7 +65,9 @@ impl Kernel {
             Owning::All => None,
             Owning::Leased(leased) => Some(Arc::new(Lease::new(leased))),
         };
+        let shards = options.shards.max(1);
         Ok(Self {
+            actors: Shards::new(shards),
             slots: Arc::new(Semaphore::new(options.limits.active_runs)),
             store: options.store,
             clock: options.clock,
@@ -71,9 +77,7 @@ impl Kernel {
             plans: PlanCache::default(),
             hub: Arc::default(),
             metrics: RuntimeMetrics::new(),
-            shards: (0..options.shards.max(1))
-                .map(|_| ShardCounts::default())
-                .collect(),
+            shards: (0..shards).map(|_| ShardCounts::default()).collect(),
             pending: AtomicUsize::new(0),
             tenures: Tenures::default(),
             lease,
@@ -125,6 +129,13 @@ impl Kernel {
             }),
         };
         self.store.submit(Write::Append(append), ack);
+    }
+
+    /// Tells the shard actor that carries a run; one that is being restarted reads the store.
+    pub(crate) fn tell_shard(&self, run: RunId, message: ShardMsg) {
+        if let Some(shard) = self.actors.of(run.shard()) {
+            shard.send(message);
+        }
     }
 
     /// Whether the node is going down.

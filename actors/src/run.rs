@@ -17,6 +17,7 @@
 
 mod effects;
 mod turn;
+mod unheard;
 
 pub(crate) use turn::Refused;
 
@@ -29,7 +30,6 @@ use ractor::actor::messages::BoxedState;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
-use crate::hub::Untold;
 use crate::kernel::{Kernel, Living};
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
@@ -38,6 +38,7 @@ use crate::shard::ShardMsg;
 use crate::step;
 use crate::submit::SubmitError;
 use crate::tenure::Tenure;
+use unheard::Unheard;
 
 /// See the module.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub(crate) enum RunMsg {
     /// Something arrived for the run.
     Input(Queued),
     /// A batch up to this event is durable, or was refused.
-    Durable(Seq, Result<(), crane_store::Error>, Untold),
+    Durable(Seq, Result<(), crane_store::Error>, Unheard),
     /// Stop if there is nothing to do until the next timer.
     Passivate,
     /// The shard is closing: start no step, stop when none is running.
@@ -98,6 +99,13 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
+    /// Tells whoever asked for a change why it is not made. They may have gone.
+    pub(crate) fn refuse(self, error: ChangeError) {
+        if let Self::Verdict(sender) = self {
+            drop(sender.send(Err(error)));
+        }
+    }
+
     /// Tells whoever waits that the shard is not here any more. They may have gone.
     pub(crate) fn turn_away(self, shard: ShardId) {
         match self {
@@ -237,7 +245,7 @@ impl Actor for RunActor {
         let _timer = state.kernel.metrics.kind(ActorKind::Run).time();
         match mail.message {
             RunMsg::Input(queued) => state.queue.push_back(queued),
-            RunMsg::Durable(seq, result, untold) => state.durable(seq, result, untold).await?,
+            RunMsg::Durable(seq, result, unheard) => state.durable(seq, result, unheard).await?,
             RunMsg::Passivate => {
                 state.passivate();
                 return Ok(());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crane_core::breaker::{self, Mode};
 use crane_core::ids::SHARD_COUNT;
-use crane_core::run::Input;
+use crane_core::run::{Input, Rejected};
 use crane_core::tool::ToolError;
 use crane_core::{Run, RunId, RunStatus, Seq, ShardId};
 use crane_store::{Filter, Listing, Page};
@@ -28,7 +28,7 @@ use crate::probe::Prober;
 use crate::registry::Registry;
 use crate::run::{Queued, Reply};
 use crate::shard::{Inherited, ShardMsg};
-use crate::supervisor::{NodeArgs, NodeMsg, NodeSupervisor, Shards, unfinished_by_shard};
+use crate::supervisor::{NodeArgs, NodeMsg, NodeSupervisor, unfinished_by_shard};
 use crate::{breaker_rows, call};
 
 pub use types::{
@@ -44,7 +44,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct Runtime {
     kernel: Arc<Kernel>,
-    shards: Arc<Shards>,
     node: Mailbox<NodeMsg>,
     prober: Arc<Prober>,
     fatal: watch::Receiver<Option<Arc<str>>>,
@@ -67,17 +66,16 @@ impl Runtime {
             }
         }
         restore_breakers(&kernel).await?;
-        let shards = Arc::new(Shards::new(kernel.shards.len()));
-        let mut unfinished = unfinished_by_shard(&kernel, shards.count()).await?;
+        let shards = kernel.actors.count();
+        let mut unfinished = unfinished_by_shard(&kernel, shards).await?;
         let count = unfinished.iter().map(Vec::len).sum();
         if restore == Restore::None {
-            unfinished = vec![Vec::new(); shards.count()];
+            unfinished = vec![Vec::new(); shards];
         }
         let (fatal_sender, fatal) = watch::channel(None);
         let (started, start) = oneshot::channel();
         let args = NodeArgs {
             kernel: kernel.clone(),
-            shards: shards.clone(),
             unfinished: Inherited::divide(unfinished, &kernel.slots),
             fatal: fatal_sender,
             started,
@@ -91,7 +89,6 @@ impl Runtime {
         let node = Mailbox::new(node, &kernel.metrics.kind(ActorKind::Node).depth);
         Ok(Self {
             kernel,
-            shards,
             node,
             prober: Arc::default(),
             fatal,
@@ -124,12 +121,18 @@ impl Runtime {
 
     async fn change(&self, id: RunId, input: Input) -> Result<Run, ChangeError> {
         for _ in 0..TRIES {
-            if self.kernel.is_elsewhere(id.shard()) {
+            // Also in a shard that is being closed: what runs there can be cancelled.
+            if !self.holds(id.shard()) {
                 return Err(ChangeError::NotOwner(id.shard()));
             }
             let known = self.kernel.store.summary(id).await;
-            if known.map_err(ReadError::from)?.is_none() {
+            let Some(known) = known.map_err(ReadError::from)? else {
                 return Err(ChangeError::NotFound(id));
+            };
+            // It would otherwise be woken for nothing, and could get ahead of others that wait.
+            if matches!(input, Input::Retry) && !known.status.is_reopenable() {
+                let (input, status) = ("retry", known.status);
+                return Err(Rejected::WrongStatus { input, status }.into());
             }
             let (sender, answer) = oneshot::channel();
             let queued = Queued {
@@ -316,9 +319,7 @@ impl Runtime {
     }
 
     pub(crate) fn send(&self, run: RunId, message: ShardMsg) {
-        if let Some(shard) = self.shards.of(run.shard()) {
-            shard.send(message);
-        }
+        self.kernel.tell_shard(run, message);
     }
 }
 

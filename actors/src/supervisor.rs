@@ -88,7 +88,6 @@ pub(crate) enum NodeMsg {
 #[derive(Debug)]
 pub(crate) struct NodeArgs {
     pub(crate) kernel: Arc<Kernel>,
-    pub(crate) shards: Arc<Shards>,
     /// The unfinished runs to take up, and the slots for them, by shard.
     pub(crate) unfinished: Vec<Inherited>,
     /// Told when the node cannot go on.
@@ -129,7 +128,6 @@ pub(crate) struct NodeState {
     kernel: Living,
     /// This actor's own mailbox.
     me: Mailbox<NodeMsg>,
-    shards: Arc<Shards>,
     fatal: watch::Sender<Option<Arc<str>>>,
     children: HashMap<ActorId, Child>,
     budgets: HashMap<Child, RestartIntensity>,
@@ -150,7 +148,6 @@ impl Actor for NodeSupervisor {
         Ok(NodeState {
             me: Mailbox::new(myself, depth),
             kernel: Living::new(args.kernel, ActorKind::Node),
-            shards: args.shards,
             fatal: args.fatal,
             children: HashMap::new(),
             budgets: HashMap::new(),
@@ -253,7 +250,7 @@ impl NodeState {
         self.children.insert(actor.get_id(), Child::Shard(index));
         let depth = &self.kernel.shards[index].depth;
         let shard = Mailbox::new(actor, depth);
-        self.shards.put(index, Some(shard.clone()));
+        self.kernel.actors.put(index, Some(shard.clone()));
         if again {
             // Once it can be found: what is opened or stopped from now on, it is told.
             shard.send(ShardMsg::Owned);
@@ -275,7 +272,7 @@ impl NodeState {
         };
         let failure = Failure::new(now, child.to_string(), None, reason);
         if let Child::Shard(index) = child {
-            self.shards.put(index, None);
+            self.kernel.actors.put(index, None);
             self.kernel.shards[index].failed(failure.clone());
         }
         metrics.failed(failure);

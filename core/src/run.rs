@@ -94,6 +94,11 @@ impl RunStatus {
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
+
+    /// Whether a run with this status can be opened again.
+    pub fn is_reopenable(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled)
+    }
 }
 
 /// Where a step stands.

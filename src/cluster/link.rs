@@ -1,7 +1,7 @@
 //! What the runtime and ownership tell each other: cheap, from any thread, and whether or not
 //! ownership is being started again at the moment.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,8 +20,6 @@ pub struct Link {
     ownership: RwLock<Option<Ownership>>,
     /// Changes with each ownership that is started.
     started: watch::Sender<u64>,
-    /// Whether the last write that ownership was told of failed.
-    failing: AtomicBool,
     drain_by: OnceLock<Instant>,
 }
 
@@ -46,10 +44,7 @@ impl Link {
 
     /// The journal wrote something, or failed to; the runtime bounds how often it says so.
     pub fn wrote(&self, ok: bool) {
-        let was_failing = self.failing.swap(!ok, Ordering::AcqRel);
-        if !ok || was_failing {
-            self.tell(Event::JournalWrite { ok });
-        }
+        self.tell(Event::JournalWrite { ok });
     }
 
     /// Tells ownership, if there is any.

@@ -44,7 +44,7 @@ impl Here {
         let mut request = new.request.clone();
         request.id = Some(run);
         let watch = !new.wait.is_zero();
-        let open = self.has(run);
+        let open = self.is_open(run);
         let submitted = self.runtime.submit(request, watch).await;
         let Submitted { run, created, end } = match submitted {
             Ok(submitted) => submitted,
@@ -69,9 +69,14 @@ impl Here {
         }
     }
 
-    /// Whether the run's shard is open here.
-    fn has(&self, run: RunId) -> bool {
+    /// Whether the run's shard takes new runs in here.
+    fn is_open(&self, run: RunId) -> bool {
         self.runtime.epoch_of(run.shard()).is_some()
+    }
+
+    /// Whether runs of its shard can be changed here.
+    fn holds(&self, run: RunId) -> bool {
+        self.runtime.holds(run.shard())
     }
 
     async fn load(&self, run: RunId, node: &NodeName) -> Answered {
@@ -144,12 +149,12 @@ impl Answers for Here {
                 Ask::Submit(new) => self.submit(run, new, node).await,
                 Ask::Load => self.load(run, node).await,
                 Ask::Cancel => {
-                    let open = self.has(run);
-                    changed(self.runtime.cancel(run).await, open, node)
+                    let held = self.holds(run);
+                    changed(self.runtime.cancel(run).await, held, node)
                 }
                 Ask::Retry => {
-                    let open = self.has(run);
-                    changed(self.runtime.retry(run).await, open, node)
+                    let held = self.holds(run);
+                    changed(self.runtime.retry(run).await, held, node)
                 }
                 Ask::End { wait } => self.end(run, *wait, node).await,
                 Ask::Events(after) => self.events(run, *after).await,
@@ -294,16 +299,18 @@ fn told(run: &Run, node: &NodeName, created: bool) -> Answered {
     Ok(told)
 }
 
-/// What came of a change; `open` is whether the run's shard was open here before.
-fn changed(changed: Result<Run, ChangeError>, open: bool, node: &NodeName) -> Answered {
+/// What came of a change; `held` is whether the run's shard was here before.
+fn changed(changed: Result<Run, ChangeError>, held: bool, node: &NodeName) -> Answered {
     match changed {
         Ok(run) => told(&run, node, false),
         Err(ChangeError::NotFound(_)) => Ok(Answer::NotFound),
-        Err(ChangeError::NotOwner(_)) if !open => Err(Trouble::NotOwner),
-        // It was closed before the answer.
+        Err(ChangeError::NotOwner(_)) if !held => Err(Trouble::NotOwner),
+        // It was gone before the answer.
         Err(ChangeError::NotOwner(_) | ChangeError::Lost(_)) => Err(Trouble::Unknown),
         Err(ChangeError::Read(error)) => of_read(error),
-        Err(error @ ChangeError::Rejected(_)) => Ok(Answer::Refused(error.into())),
+        Err(error @ (ChangeError::Rejected(_) | ChangeError::TooMany { .. })) => {
+            Ok(Answer::Refused(error.into()))
+        }
     }
 }
 

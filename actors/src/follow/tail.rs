@@ -157,12 +157,12 @@ impl Tail {
     /// What the hub says next, as long as it is here that the run goes on.
     async fn hear(&mut self) -> Result<Result<Arc<EventBatch>, RecvError>, ReadError> {
         let Some(tenure) = &self.tenure else {
-            return Ok(self.subscription.receiver.recv().await);
+            return Ok(self.subscription.recv().await);
         };
         tokio::select! {
             // What was said before the end counts.
             biased;
-            heard = self.subscription.receiver.recv() => Ok(heard),
+            heard = self.subscription.recv() => Ok(heard),
             () = tenure.over() => Err(ReadError::NotOwner(self.run.shard())),
         }
     }

@@ -7,8 +7,8 @@ use crane_core::{Limits, Run, RunStatus, Seq, limits};
 use crane_store::{Append, Error};
 use ractor::{ActorId, ActorProcessingErr};
 
+use super::unheard::Unheard;
 use super::{Ending, InFlight, Queued, Reply, RunMsg, RunState};
-use crate::hub::Untold;
 use crate::lease::is_loss;
 use crate::metrics::{ActorKind, Failure};
 use crate::runtime::ChangeError;
@@ -93,9 +93,9 @@ impl RunState {
         let append = Append::new(epoch, &self.run, &turn.records, turn.eager);
         let me = self.me.clone();
         // The actor may have been killed meanwhile; the events count all the same.
-        let untold = Untold::new(&self.kernel.hub, self.run.id);
+        let unheard = Unheard::new(&self.kernel, self.run.id);
         self.kernel.append(&self.tenure, append, move |result| {
-            me.send(RunMsg::Durable(seq, result, untold));
+            me.send(RunMsg::Durable(seq, result, unheard));
         });
         if turn.eager {
             self.in_flight = Some(InFlight {
@@ -158,9 +158,10 @@ impl RunState {
         &mut self,
         seq: Seq,
         result: Result<(), Error>,
-        untold: Untold,
+        unheard: Unheard,
     ) -> Result<(), ActorProcessingErr> {
         if let Err(error) = result {
+            unheard.heard();
             return self.refused(error);
         }
         while self.lazy.front().is_some_and(|(upto, _)| *upto <= seq) {
@@ -169,11 +170,11 @@ impl RunState {
             }
         }
         let Some(batch) = self.in_flight.take_if(|batch| batch.seq == seq) else {
-            untold.told();
+            unheard.heard();
             return Ok(());
         };
         self.publish(batch.records);
-        untold.told();
+        unheard.heard();
         self.answer(batch.replies);
         self.carry_out(batch.effects).await
     }

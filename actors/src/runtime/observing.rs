@@ -39,7 +39,7 @@ impl Runtime {
 
     /// Asks whether shards and journal do their work; see [`crate::probe`].
     pub async fn probe(&self) -> Probed {
-        let shards = self.shards.each();
+        let shards = self.kernel.actors.each();
         self.prober.probe(shards, self.kernel.store.as_ref()).await
     }
 
@@ -64,7 +64,7 @@ impl Runtime {
             };
             KindView::of(kind, of_kind, depth)
         });
-        let alive = self.shards.each();
+        let alive = self.kernel.actors.each();
         let shards = self.kernel.shards.iter().zip(alive).enumerate();
         Tree {
             kinds: kinds.into(),

@@ -64,6 +64,11 @@ impl Runtime {
         tenure.map(|tenure| tenure.epoch())
     }
 
+    /// Whether a shard is this node's, be it that it is being closed.
+    pub fn holds(&self, shard: ShardId) -> bool {
+        self.kernel.lease.is_none() || self.kernel.tenures.get(shard).is_some()
+    }
+
     /// The fences under which this node may write; those of shards that are being closed as well.
     pub fn owned(&self) -> Vec<Fence> {
         self.kernel.fences()
@@ -116,12 +121,15 @@ impl Runtime {
         let mut by_actor: HashMap<usize, Vec<ShardId>> = HashMap::new();
         for tenure in tenures {
             tenure.close();
-            let index = Shards::index_of(tenure.shard(), self.shards.count());
+            let index = Shards::index_of(tenure.shard(), self.kernel.actors.count());
             by_actor.entry(index).or_default().push(tenure.shard());
         }
         let closed = by_actor.into_values().map(|shards| async move {
             let (sender, answer) = oneshot::channel();
-            if let Some(actor) = shards.first().and_then(|shard| self.shards.of(*shard)) {
+            if let Some(actor) = shards
+                .first()
+                .and_then(|shard| self.kernel.actors.of(*shard))
+            {
                 actor.send(ShardMsg::Close(shards, sender));
             }
             // An actor that fails takes its runs with it.
@@ -164,14 +172,14 @@ impl Runtime {
         for tenure in tenures {
             tenure.cut_off();
         }
-        for actor in self.shards.all() {
+        for actor in self.kernel.actors.all() {
             actor.send(ShardMsg::Interrupt);
         }
     }
 
     fn tell_owned(&self, shard: ShardId) {
         // One that is being restarted looks by itself.
-        if let Some(actor) = self.shards.of(shard) {
+        if let Some(actor) = self.kernel.actors.of(shard) {
             actor.send(ShardMsg::Owned);
         }
     }

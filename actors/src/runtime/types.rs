@@ -148,6 +148,12 @@ pub enum ChangeError {
     /// The run is not in a state for it.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// To open the run again, the node would need a slot, and has none free.
+    #[error("all {limit} slots for active runs are taken; try again later")]
+    TooMany {
+        /// [`crane_core::Limits::active_runs`].
+        limit: usize,
+    },
     /// No answer; the change may or may not have been made.
     #[error("no answer from run {0}; the change may or may not have been made")]
     Lost(RunId),

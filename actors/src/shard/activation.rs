@@ -14,6 +14,7 @@ use crate::kernel::LoadError;
 use crate::mailbox::{Mail, Mailbox};
 use crate::metrics::ActorKind;
 use crate::run::{Queued, RunActor, RunArgs, RunMsg};
+use crate::runtime::ChangeError;
 
 impl ShardState {
     /// Spawns the actor of a run.
@@ -58,10 +59,19 @@ impl ShardState {
             }
             None if !tenure.wakes() => queued.turn_away(shard),
             None => {
-                // A command does not wait for a slot: cancelling must work on a full node. So the
-                // run does not wait any more, either.
+                let permit = match self.pending.is_empty() {
+                    true => self.kernel.slots.clone().try_acquire_owned().ok(),
+                    false => None,
+                };
+                if permit.is_none() && matches!(queued.input, Input::Retry) {
+                    queued.reply.refuse(ChangeError::TooMany {
+                        limit: self.kernel.limits.active_runs,
+                    });
+                    return;
+                }
+                // Cancelling does not wait for a slot: it must work on a full node. So the run does not
+                // wait any more, either.
                 self.pending.remove(run);
-                let permit = self.kernel.slots.clone().try_acquire_owned().ok();
                 let mut hold = Hold::new(tenure, permit);
                 hold.buffer.push_back(queued);
                 self.load(run, hold);
@@ -175,9 +185,16 @@ impl ShardState {
         let Some(run) = self.actors.get(&actor).copied() else {
             return;
         };
-        if let Some(Slot::Active(actor, hold)) = self.runs.remove(&run) {
-            actor.send(RunMsg::Passivate);
-            self.runs.insert(run, Slot::Passivating(actor, hold));
+        match self.runs.remove(&run) {
+            Some(Slot::Active(actor, hold)) => {
+                actor.send(RunMsg::Passivate);
+                self.runs.insert(run, Slot::Passivating(actor, hold));
+            }
+            // It has offered that twice.
+            Some(slot) => {
+                self.runs.insert(run, slot);
+            }
+            None => {}
         }
     }
 

@@ -74,7 +74,7 @@ impl ShardState {
         let (turn, _) = run.turn(inputs, self.kernel.clock.now(), &self.kernel.limits);
         let epoch = tenure.epoch();
         let append = Append::new(epoch, &run, &turn.records, true);
-        let (shard, kernel, reply) = (self.me.clone(), self.kernel.clone(), submit.reply);
+        let (kernel, reply) = (Arc::clone(&self.kernel), submit.reply);
         let leased = tenure.is_leased();
         self.kernel.append(tenure, append, move |result| {
             let id = run.id;
@@ -85,13 +85,14 @@ impl ShardState {
                     Ok(run)
                 }
                 Ok(()) => {
-                    shard.send(ShardMsg::Accepted(id, epoch, place));
+                    // This shard actor may have been restarted, and has read the store before.
+                    kernel.tell_shard(id, ShardMsg::Accepted(id, epoch, place));
                     drop(reply.send(Ok(run)));
                     return;
                 }
                 Err(Error::Conflict { .. }) => Err(SubmitError::Exists(id)),
                 Err(error) if leased && is_loss(&error) => {
-                    shard.send(ShardMsg::Owned);
+                    kernel.tell_shard(id, ShardMsg::Owned);
                     Err(SubmitError::NotOwner(id.shard()))
                 }
                 Err(error) => Err(SubmitError::Store(error)),

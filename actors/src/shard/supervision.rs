@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
 use crane_core::run::Input;
-use crane_core::{Epoch, Run, RunId};
-use crane_store::{Append, Write, commit};
+use crane_core::{Epoch, Run, RunId, limits};
+use crane_store::{Append, Error, Write, commit};
 use ractor::actor::messages::BoxedState;
 use ractor::{ActorId, ActorProcessingErr};
 
@@ -23,7 +23,7 @@ impl ShardState {
         let Some(run) = self.actors.remove(&actor) else {
             return;
         };
-        match self.runs.remove(&run) {
+        match self.slot_of(actor, run) {
             Some(Slot::Passivating(_, hold)) => {
                 self.kernel.store.passivate(run);
                 match hold.buffer.is_empty() {
@@ -61,7 +61,8 @@ impl ShardState {
         let Some(run) = self.actors.remove(&actor) else {
             return;
         };
-        let metrics = self.kernel.metrics.kind(ActorKind::Run);
+        let kernel = Arc::clone(&self.kernel);
+        let metrics = kernel.metrics.kind(ActorKind::Run);
         let (reason, shown) = match error.downcast_ref::<Refused>() {
             Some(refused) => (FailureKind::Store, refused.outline()),
             None => (FailureKind::Failed, error.to_string()),
@@ -69,7 +70,7 @@ impl ShardState {
         let error = &error.to_string();
         let now = self.kernel.clock.now();
         metrics.failed(Failure::new(now, format!("run {run}"), Some(run), &shown));
-        let Some(Slot::Active(_, hold) | Slot::Passivating(_, hold)) = self.runs.remove(&run)
+        let Some(Slot::Active(_, hold) | Slot::Passivating(_, hold)) = self.slot_of(actor, run)
         else {
             return;
         };
@@ -102,6 +103,23 @@ impl ShardState {
         }
     }
 
+    /// Takes out the slot of a run that this actor has.
+    fn slot_of(&mut self, actor: ActorId, run: RunId) -> Option<Slot> {
+        let is_its = |slot: &Slot| match slot {
+            Slot::Active(mailbox, _) | Slot::Passivating(mailbox, _) => {
+                mailbox.actor().get_id() == actor
+            }
+            Slot::Loading(_) | Slot::Backoff(_) => false,
+        };
+        match self.runs.remove(&run)? {
+            slot if is_its(&slot) => Some(slot),
+            slot => {
+                self.runs.insert(run, slot);
+                None
+            }
+        }
+    }
+
     pub(super) fn restart(&mut self, run: RunId, epoch: Epoch) {
         if let Some(hold) = self.take_backoff(run, epoch) {
             self.load(run, hold);
@@ -126,8 +144,15 @@ impl ShardState {
         let shard = self.me.clone();
         let message = format!("the run's actor failed too often, last with: {error}");
         self.kernel.background(async move {
-            if let Err(error) = fail(&kernel, &tenure, run, message).await {
+            while !tenure.is_over()
+                && let Err(error) = fail(&kernel, &tenure, run, &message).await
+            {
                 tracing::error!(run_id = %run, %error, "a poisoned run could not be failed");
+                if !may_pass(&error) {
+                    break;
+                }
+                // The last of what the actor has written may have come in between.
+                tokio::time::sleep(limits::RELOAD_PAUSE).await;
             }
             shard.send(ShardMsg::Poisoned(run, tenure.epoch()));
         });
@@ -144,12 +169,29 @@ impl ShardState {
     }
 }
 
-async fn fail(
-    kernel: &Kernel,
-    tenure: &Tenure,
-    id: RunId,
-    message: String,
-) -> Result<(), LoadError> {
+/// Whether it may go well another time.
+fn may_pass(error: &LoadError) -> bool {
+    match error {
+        LoadError::Store(error) => match error {
+            Error::Conflict { .. }
+            | Error::DiskReserve { .. }
+            | Error::Io { .. }
+            | Error::Unavailable(_)
+            | Error::Database { .. } => true,
+            Error::Fenced { .. }
+            | Error::LeaseLost { .. }
+            | Error::InUse { .. }
+            | Error::Corrupt { .. }
+            | Error::Schema { .. }
+            | Error::Limit { .. }
+            | Error::Unsuitable(_)
+            | Error::Fatal(_) => false,
+        },
+        LoadError::Fold { .. } => false,
+    }
+}
+
+async fn fail(kernel: &Kernel, tenure: &Tenure, id: RunId, message: &str) -> Result<(), LoadError> {
     let Some(mut run) = kernel.load(id).await? else {
         return Ok(());
     };

@@ -6,7 +6,10 @@ use std::time::Duration;
 use crane_core::{Limits, RunStatus};
 use serde_json::json;
 
+use super::member::{Member, id, with_id};
 use super::{Node, chain, one, request};
+use crate::metrics::ActorKind;
+use crate::runtime::ChangeError;
 use crate::shard::ShardMsg;
 use crate::submit::{Request, SubmitError};
 
@@ -102,6 +105,82 @@ async fn a_waiting_run_can_be_cancelled_on_a_full_node() {
     let third = node.submit(chain(2)).await;
     assert_eq!(node.ended(third).await.status(), RunStatus::Completed);
     assert_eq!(node.names(second).await.last(), Some(&"run_cancelled"));
+}
+
+#[tokio::test]
+async fn a_retry_gets_past_nobody_who_waits_for_a_slot() {
+    let node = Node::with(small(1, 10)).await;
+    node.world.failing.store(true, Ordering::SeqCst);
+    let plan = json!({ "steps": [
+        { "id": "a", "tool": "flaky", "input": {}, "retry": { "max_attempts": 1 } },
+    ] });
+    let failed = node.submit(plan).await;
+    assert_eq!(node.ended(failed).await.status(), RunStatus::Failed);
+    node.world.failing.store(false, Ordering::SeqCst);
+    let first = node.submit(one("block")).await;
+    node.world.wait_begun().await;
+    let waiting = node.submit(chain(1)).await;
+    let refused = node.runtime.retry(waiting).await;
+    assert!(
+        matches!(refused, Err(ChangeError::Rejected(_))),
+        "{refused:?}"
+    );
+    let refused = node.runtime.retry(failed).await;
+    assert!(
+        matches!(refused, Err(ChangeError::TooMany { limit: 1 })),
+        "{refused:?}"
+    );
+    assert!(!node.names(waiting).await.contains(&"run_started"));
+    node.world.open.add_permits(1);
+    for id in [first, waiting] {
+        assert_eq!(node.ended(id).await.status(), RunStatus::Completed);
+    }
+    node.runtime.retry(failed).await.unwrap();
+    assert_eq!(node.ended(failed).await.status(), RunStatus::Completed);
+}
+
+/// A run whose first events become durable after the shard actor that has taken it in was restarted, and
+/// has read the store.
+async fn accepted_around_a_restart(slots: usize) {
+    let member = Member::with(small(slots, 10)).await;
+    member.open(&[]).await;
+    let first = member.begin(id(0), one("block")).await;
+    let runtime = &member.node.runtime;
+    let hold = member.node.store.hold_writes();
+    member.store.appended.lock().unwrap().clear();
+    let second = {
+        let (runtime, request) = (runtime.clone(), with_id(id(1), chain(1)));
+        tokio::spawn(async move { runtime.submit(request, false).await })
+    };
+    while member.store.appended.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    runtime.send(first, ShardMsg::Panic(None));
+    let restarted = || {
+        let kinds = runtime.supervision().kinds;
+        let shards = kinds.iter().find(|kind| kind.kind == ActorKind::Shard);
+        shards.is_some_and(|shards| shards.restarts_failed > 0)
+    };
+    while !restarted() || runtime.loads().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(hold);
+    let answer = second.await.unwrap();
+    assert_eq!(answer.is_ok(), slots == 1, "{answer:?}");
+    member.node.world.open.add_permits(2);
+    for run in [first, id(1)] {
+        assert_eq!(member.node.ended(run).await.status(), RunStatus::Completed);
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_run_that_becomes_durable_after_a_restart_is_taken_up() {
+    accepted_around_a_restart(1).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_actor_dies_before_it_is_durable_is_taken_up_all_the_same() {
+    accepted_around_a_restart(2).await;
 }
 
 #[tokio::test]

@@ -29,6 +29,25 @@ async fn begun(member: &Member) {
 }
 
 #[tokio::test]
+async fn what_runs_in_a_shard_that_closes_can_be_cancelled_and_what_sleeps_cannot() {
+    let member = Member::start().await;
+    let fence = member.open(&[]).await;
+    let run = member.begin(id(0), one("block")).await;
+    let closing = closing(&member, fence, Duration::from_secs(30));
+    begun(&member).await;
+    let runtime = &member.node.runtime;
+    runtime.cancel(run).await.unwrap();
+    assert_eq!(closing.await.unwrap(), [], "it has ended");
+    let cancelled = runtime.load(run).await.unwrap().unwrap();
+    assert_eq!(cancelled.status(), RunStatus::Cancelled);
+    let refused = runtime.cancel(run).await;
+    assert!(
+        matches!(refused, Err(ChangeError::NotOwner(SHARD))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_step_that_ends_in_time_is_journaled_and_the_next_starts_elsewhere() {
     let first = Member::start().await;
     let fence = first.open(&[]).await;
@@ -44,11 +63,6 @@ async fn a_step_that_ends_in_time_is_journaled_and_the_next_starts_elsewhere() {
     let refused = runtime.submit(with_id(id(2), chain(1)), false).await;
     assert!(
         matches!(refused, Err(SubmitError::NotOwner(SHARD))),
-        "{refused:?}"
-    );
-    let refused = runtime.cancel(run).await;
-    assert!(
-        matches!(refused, Err(ChangeError::NotOwner(SHARD))),
         "{refused:?}"
     );
     let waiting = {

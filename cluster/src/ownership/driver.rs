@@ -271,7 +271,12 @@ impl Driver {
                 table_version,
             } => {
                 self.parts.gossip.tell(|told| {
-                    told.phase = phase;
+                    // It still passes requests on, for which it needs the others. Its goodbye comes when
+                    // the node ends ([`crate::gossip::Gossip::leave`]).
+                    told.phase = match phase {
+                        Phase::Left => Phase::Draining,
+                        Phase::Joining | Phase::Up | Phase::Draining => phase,
+                    };
                     told.lease = generation;
                     told.table_version = table_version;
                 });

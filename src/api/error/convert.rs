@@ -150,6 +150,7 @@ impl From<ChangeError> for ApiError {
                 format!("no answer from run {run}; look at it before you try again"),
             )
             .with(json!({ "run_id": run })),
+            ChangeError::TooMany { .. } => Self::new(ErrorType::TooManyRequests, error.to_string()),
             ChangeError::NotOwner(shard) => Self::elsewhere(shard),
             ChangeError::Read(error) => error.into(),
         }

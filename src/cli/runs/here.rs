@@ -107,9 +107,10 @@ fn refused(error: ChangeError) -> Failure {
     match error {
         ChangeError::NotFound(id) => watch::not_found(id),
         ChangeError::Read(error) => error.into(),
-        other @ (ChangeError::Rejected(_) | ChangeError::Lost(_) | ChangeError::NotOwner(_)) => {
-            Failure::failed(other.to_string())
-        }
+        other @ (ChangeError::Rejected(_)
+        | ChangeError::TooMany { .. }
+        | ChangeError::Lost(_)
+        | ChangeError::NotOwner(_)) => Failure::failed(other.to_string()),
     }
 }
 
