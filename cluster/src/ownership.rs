@@ -77,7 +77,7 @@ enum Stage {
     /// Its runs go on.
     Open,
     /// The host lets its running steps end.
-    Closing { to: Option<Owner> },
+    Closing { to: Option<Owner>, since: Elapsed },
     /// It rests; the store is to be told who is next.
     Closed { to: Option<Owner>, hot: Vec<RunId> },
     /// The store is being told.

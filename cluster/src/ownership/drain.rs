@@ -5,10 +5,15 @@
 //! ```
 //! A shard is never without an owner on the way, unless there is nobody to give it to.
 
+use std::time::Duration;
+
 use crane_core::{Epoch, Generation, RunId, ShardId};
 
 use super::words::{Action, Call, Elapsed, Event, Handover, How, Owner, Phase, Reason};
 use super::{Held, Machine, Stage};
+
+/// A shard that has been closing for so long has long steps.
+const LONG: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
@@ -27,9 +32,14 @@ impl Machine {
         }
     }
 
-    /// Shards that are on their way out.
+    /// Shards that are on their way out. One that waits for its long steps is not among them: others
+    /// need not wait for these as well.
     pub(super) fn in_motion(&self) -> usize {
-        let moving = |held: &&Held| held.stage != Stage::Open;
+        let moving = |held: &&Held| match &held.stage {
+            Stage::Open => false,
+            Stage::Closing { since, .. } => self.now.since(*since) < LONG,
+            Stage::Closed { .. } | Stage::Handing { .. } => true,
+        };
         self.held.values().filter(moving).count()
     }
 
@@ -40,14 +50,16 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         if let Some(held) = self.held.get_mut(&shard) {
-            held.stage = Stage::Closing { to };
+            let since = self.now;
+            held.stage = Stage::Closing { to, since };
             let (epoch, how) = (held.epoch, How::HandOver);
             out.push(Action::CloseShard { shard, epoch, how });
         }
     }
 
-    /// Closes a few shards at a time, the busiest first since they take longest; leaves when none
-    /// is left and late messages have been forwarded long enough.
+    /// Closes a few shards at a time, the quietest first: they are gone at once, and all the others get
+    /// the same time for their running steps, or nearly so. Leaves when none is left and late messages
+    /// have been forwarded long enough.
     pub(super) fn drain(&mut self, out: &mut Vec<Action>) {
         if self.phase != Phase::Draining {
             return;
@@ -57,8 +69,7 @@ impl Machine {
             return;
         };
         let free = self.config.transfers.saturating_sub(self.in_motion());
-        let busiest = self.open_by_load().into_iter().rev().take(free);
-        for shard in busiest.collect::<Vec<_>>() {
+        for shard in self.open_by_load().into_iter().take(free) {
             let to = self.next_owner(shard);
             self.start_closing(shard, to, out);
         }
@@ -89,7 +100,7 @@ impl Machine {
     pub(super) fn closed(&mut self, shard: ShardId, epoch: Epoch, hot: Vec<RunId>) {
         if let Some(held) = self.held.get_mut(&shard)
             && held.epoch == epoch
-            && let Stage::Closing { to } = &held.stage
+            && let Stage::Closing { to, .. } = &held.stage
         {
             let to = to.clone();
             held.stage = Stage::Closed { to, hot };

@@ -277,6 +277,24 @@ fn a_node_seen_for_less_than_two_seconds_is_given_nothing() {
     assert_eq!(asked(&mut machine, at(2_200)), 0);
 }
 
+#[test]
+fn a_node_that_drains_closes_the_quietest_first_and_waits_for_no_long_steps() {
+    let mut machine = owning_beside(Phase::Up);
+    machine.config.transfers = 1;
+    machine.step(at(2_200), Event::Loads([(ShardId(0), 5)].into()));
+    let closes = |actions: Vec<Action>| -> Vec<ShardId> {
+        let shard = |action| match action {
+            Action::CloseShard { shard, .. } => Some(shard),
+            _ => None,
+        };
+        actions.into_iter().filter_map(shard).collect()
+    };
+    assert_eq!(closes(machine.step(at(2_210), Event::Drain)), [ShardId(1)]);
+    assert_eq!(closes(machine.step(at(2_300), Event::Tick)), []);
+    // It has not closed yet: a step takes its time there.
+    assert_eq!(closes(machine.step(at(2_470), Event::Tick)), [ShardId(0)]);
+}
+
 /// The shard that is being closed, and its epoch.
 fn closing(machine: &Machine) -> (ShardId, Epoch) {
     let mut held = machine.held.iter();
