@@ -212,7 +212,9 @@ impl Router {
     ) -> Result<Accepted, ApiError> {
         let wait = wait.unwrap_or_default();
         let until = Instant::now() + wait;
-        let (id, answer) = far.submit(request, wait.min(FIRST_WAIT)).await?;
+        self.has_store(far)?;
+        let submitted = far.submit(request, wait.min(FIRST_WAIT)).await;
+        let (id, answer) = submitted.inspect_err(|_| self.runtime.count_unplaced())?;
         let missing = || ApiError::internal(format!("run {id} was accepted and is not there"));
         let told = run_of(id, answer)?.ok_or_else(missing)?;
         let created = told.created;
@@ -237,6 +239,26 @@ impl Router {
             created,
             run: Shown::Text(text),
         })
+    }
+
+    /// Whether somebody could make a run durable. Without a database nobody can, for whom a run need not
+    /// wait.
+    fn has_store(&self, far: &Far) -> Result<(), ApiError> {
+        let Far::Shared(shared) = far else {
+            return Ok(());
+        };
+        let Some(error @ crane_store::Error::Unavailable(_)) = self.runtime.refusing() else {
+            return Ok(());
+        };
+        if shared
+            .field()
+            .neighbors()
+            .iter()
+            .any(|other| other.has_store)
+        {
+            return Ok(());
+        }
+        Err(self.runtime.refuse(error.into()).into())
     }
 
     /// A run, by its durable events; `None` when there is no such run.

@@ -122,7 +122,7 @@ const RETRIES: [&str; 7] = [
     "other",
 ];
 /// Why submissions are refused, as labels.
-const REJECTIONS: [&str; 7] = [
+const REJECTIONS: [&str; 8] = [
     "invalid",
     "key_reused",
     "too_many_runs",
@@ -130,6 +130,7 @@ const REJECTIONS: [&str; 7] = [
     "disk_reserve",
     "store",
     "lost",
+    "unplaced",
 ];
 /// What steps are counted under whose tool this node does not have (any more).
 const UNKNOWN_TOOL: &str = "unknown";
@@ -159,7 +160,7 @@ pub(crate) struct RuntimeMetrics {
     /// Steps of tools that this node does not have.
     pub(crate) unknown_tool: StepCounts,
     unfinished: [Gauge; 3],
-    rejected: [Counter; 7],
+    rejected: [Counter; REJECTIONS.len()],
     retries: [Counter; 7],
     finished: [(Counter, Histogram); 3],
 }
@@ -231,6 +232,11 @@ impl RuntimeMetrics {
             SubmitError::NotOwner(_) => return,
         };
         self.rejected[place].increment(1);
+    }
+
+    /// A submission got to no node that could take it in.
+    pub(crate) fn unplaced(&self) {
+        self.rejected[7].increment(1);
     }
 
     /// An attempt failed like this and will be repeated.

@@ -52,6 +52,7 @@ impl Field for Cluster {
             .map(|member| Neighbor {
                 node: member.node.clone(),
                 takes: member.sight == Sight::Alive && member.told.phase == Phase::Up,
+                has_store: member.told.store_ok,
             })
             .collect()
     }

@@ -21,6 +21,8 @@ pub struct Neighbor {
     pub node: NodeName,
     /// Whether new runs may be sent there: it is alive, has joined and does not drain.
     pub takes: bool,
+    /// Whether it says that it reaches its store.
+    pub has_store: bool,
 }
 
 /// The cluster as the router sees it.

@@ -16,6 +16,9 @@ use crate::api::{ApiError, ErrorType};
 /// How many ids are tried for a new run until one is found whose shard has an owner within reach.
 const IDS: usize = 16;
 
+/// How many of them are tried before the run waits for the owner of one.
+const TRIES: u32 = 4;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -39,25 +42,54 @@ impl Shared {
     /// Takes a run in, wherever its shard is; its end may be waited for `wait` before the answer.
     pub(super) async fn submit(
         &self,
-        mut request: Request,
+        request: Request,
         wait: Duration,
     ) -> Result<(RunId, Answer), ApiError> {
         let run = match &request.key {
             Some(key) => RunId::from_key(&request.tenant, key),
-            None => self.new_id(),
+            None => return self.submit_anywhere(request, wait).await,
         };
-        let keyed = request.key.is_some();
-        request.id = Some(run);
-        let ask = Ask::Submit(Box::new(NewRun { request, wait }));
+        let ask = submission(run, request, wait);
         let arrived = self.way.go(run, &ask, self.patience).await;
         let Arrived { mut answer, again } =
             arrived.map_err(|stuck| stuck::refusal(run, &ask, stuck))?;
         if let Answer::Run(told) = &mut answer {
-            // Without a key the run is this request's. With one it most probably is as well, if an
-            // earlier try was not answered.
-            told.created |= !keyed || again;
+            // Most probably this request's, if an earlier try was not answered.
+            told.created |= again;
         }
         Ok((run, answer))
+    }
+
+    /// A run without a key takes another id when the shard of the first one takes nothing in: it may be
+    /// on its way from one node to another, with long steps to wait for.
+    async fn submit_anywhere(
+        &self,
+        request: Request,
+        wait: Duration,
+    ) -> Result<(RunId, Answer), ApiError> {
+        let mut tries = 1;
+        loop {
+            let run = self.new_id();
+            let ask = submission(run, request.clone(), wait);
+            let patience = Patience {
+                fickle: tries < TRIES,
+                ..self.patience
+            };
+            let stuck = match self.way.go(run, &ask, patience).await {
+                Ok(Arrived { mut answer, .. }) => {
+                    if let Answer::Run(told) = &mut answer {
+                        told.created = true;
+                    }
+                    return Ok((run, answer));
+                }
+                Err(stuck) => stuck,
+            };
+            let nothing_done = matches!(stuck, Stuck::Unowned | Stuck::Busy);
+            if !patience.fickle || !nothing_done {
+                return Err(stuck::refusal(run, &ask, stuck));
+            }
+            tries += 1;
+        }
     }
 
     /// The id of a run without a key: any will do, so that a shard which moves holds up no new run.
@@ -150,6 +182,11 @@ impl Shared {
         let (owner, _) = self.way.field.owner(run.shard());
         owner.map_or_else(|| self.way.field.me().clone(), |owner| owner.node)
     }
+}
+
+fn submission(run: RunId, mut request: Request, wait: Duration) -> Ask {
+    request.id = Some(run);
+    Ask::Submit(Box::new(NewRun { request, wait }))
 }
 
 /// The run that an answer holds, if it does.

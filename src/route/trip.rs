@@ -30,6 +30,8 @@ pub(super) struct Patience {
     pub(super) call: Duration,
     /// Whether it counts among the requests that wait at a time.
     pub(super) counted: bool,
+    /// Whether it is given up at once where nothing can have been done: there is another way.
+    pub(super) fickle: bool,
 }
 
 impl Patience {
@@ -41,6 +43,7 @@ impl Patience {
             all: (2 * limits::MOVING_WAIT + limits::CALL_WAIT).min(most),
             call: limits::CALL_WAIT.min(most),
             counted: true,
+            fickle: false,
         }
     }
 
@@ -51,6 +54,7 @@ impl Patience {
             all: limits::POLL_WAIT,
             call: limits::CALL_WAIT,
             counted: false,
+            fickle: false,
         }
     }
 }
@@ -169,8 +173,9 @@ impl Trip {
             Turn::Unknown => return Next::GiveUp(Stuck::Unknown),
             Turn::NotUnderstood(text) => return Next::GiveUp(Stuck::NotUnderstood(text)),
         }
-        let patient =
-            self.paused + length <= self.patience.pauses && elapsed + length <= self.patience.all;
+        let patient = self.paused + length <= self.patience.pauses
+            && elapsed + length <= self.patience.all
+            && (self.unknown || !self.patience.fickle);
         if patient {
             self.redirects = 0;
             self.pauses += 1;

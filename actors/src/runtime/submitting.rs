@@ -16,10 +16,18 @@ impl Runtime {
     /// See [`SubmitError`]; a refused request has left no trace and used up no key.
     pub async fn submit(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {
         let submitted = self.take_in(request, watch).await;
-        if let Err(error) = &submitted {
-            self.kernel.metrics.rejected(error);
-        }
-        submitted
+        submitted.map_err(|error| self.refuse(error))
+    }
+
+    /// Counts that a submission is refused.
+    pub fn refuse(&self, error: SubmitError) -> SubmitError {
+        self.kernel.metrics.rejected(&error);
+        error
+    }
+
+    /// Counts a submission that got to no node which could take it in.
+    pub fn count_unplaced(&self) {
+        self.kernel.metrics.unplaced();
     }
 
     async fn take_in(&self, request: Request, watch: bool) -> Result<Submitted, SubmitError> {

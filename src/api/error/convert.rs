@@ -120,6 +120,12 @@ impl From<crane_store::Error> for ApiError {
                 refusal.retry_after = Some(SPACE_SECONDS);
                 refusal
             }
+            crane_store::Error::Unavailable(_) => Self::new(
+                ErrorType::Unavailable,
+                "the database is not available; accepted runs go on when it is back, and new ones are \
+                 accepted then",
+            )
+            .because(error),
             other => Self::new(
                 ErrorType::Unavailable,
                 "the store failed; its node's log says why. Try again later",

@@ -87,6 +87,28 @@ async fn new_runs_without_a_key_do_not_wait_for_a_shard_that_moves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_without_a_key_takes_another_shard_when_its_own_takes_nothing_in() {
+    let world = World::new(true);
+    let (a, _b, _c) = (world.shared("a"), world.shared("b"), world.shared("c"));
+    // What b has is closing: everybody is sent there, and it takes nothing in.
+    for shard in 0..crane_core::ids::SHARD_COUNT {
+        world.give_shard(ShardId(shard), Some(["b", "c"][usize::from(shard % 2)]));
+    }
+    world.drains("b");
+    let start = Instant::now();
+    for _ in 0..20 {
+        let (run, told) = submit(&a, request()).await;
+        assert!(told.created);
+        assert_eq!(run.shard().0 % 2, 1);
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_owns_for_too_long_is_unavailable_and_nothing_was_done() {
     let world = World::new(true);
     let a = world.shared("a");

@@ -104,6 +104,7 @@ impl Field for FakeField {
             .map(|node| Neighbor {
                 node: node.clone(),
                 takes: !state.draining.contains(node),
+                has_store: true,
             })
             .collect()
     }
