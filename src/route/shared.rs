@@ -17,7 +17,7 @@ use crate::api::{ApiError, ErrorType};
 const IDS: usize = 16;
 
 /// How many of them are tried before the run waits for the owner of one.
-const TRIES: u32 = 4;
+const TRIES: u32 = 16;
 
 /// See the module.
 #[derive(Debug)]
