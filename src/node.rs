@@ -132,12 +132,17 @@ impl Node {
     pub async fn serve(config: &Config, api: String) -> Result<Self, OpenError> {
         if let Some(postgres) = &config.store.postgres {
             let clock = Clock::system();
-            let (store, generation) = shared::open(config, postgres, &clock).await?;
+            let shared::Opened {
+                store,
+                generation,
+                identity,
+            } = shared::open(config, postgres, &clock).await?;
             let link = Arc::new(Link::default());
             let owning = Owning::Leased(host::leased(&link));
             let run_store: Arc<dyn RunStore> = store.clone();
             let node = Self::start(run_store, clock, config, owning, Restore::All).await?;
-            let options = cluster_options(config, Mode::Shared, generation, api);
+            let mut options = cluster_options(config, Mode::Shared, generation, api);
+            options.store = Some(identity);
             let shared = Sharing {
                 store,
                 link,
@@ -351,6 +356,7 @@ fn cluster_options(
         node: NodeName::new(config.node.name.clone()),
         generation,
         mode,
+        store: None,
         config: config.cluster.clone(),
         api,
         lease: config.cluster.lease,

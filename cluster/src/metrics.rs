@@ -15,14 +15,14 @@ use crate::ownership::words::{Reason, Sight};
 pub(crate) struct GossipMetrics {
     pub(crate) sent: Counter,
     pub(crate) received: Counter,
-    dropped: [Counter; Dropped::ALL.len()],
+    dropped: [Counter; Dropped::COUNTED.len()],
     members: [Gauge; 3],
     pub(crate) detection: Histogram,
 }
 
 impl GossipMetrics {
     pub(crate) fn new() -> Self {
-        let dropped = Dropped::ALL
+        let dropped = Dropped::COUNTED
             .map(|reason| counter!("crane_gossip_dropped_total", "reason" => reason.as_str()));
         let members =
             SIGHTS.map(|sight| gauge!("crane_cluster_members", "state" => sight.as_str()));
@@ -35,8 +35,11 @@ impl GossipMetrics {
         }
     }
 
-    pub(crate) fn dropped(&self, reason: Dropped) -> &Counter {
-        &self.dropped[reason as usize]
+    /// Counts a datagram that was dropped.
+    pub(crate) fn dropped(&self, reason: Dropped) {
+        if let Some(counter) = self.dropped.get(reason as usize) {
+            counter.increment(1);
+        }
     }
 
     pub(crate) fn members(&self, sights: impl Iterator<Item = Sight>) {

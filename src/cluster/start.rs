@@ -55,6 +55,8 @@ pub struct Options {
     pub generation: Generation,
     /// What it has in common with others.
     pub mode: Mode,
+    /// What tells the store that they have in common from all others, where they have one.
+    pub store: Option<String>,
     /// `[cluster]`
     pub config: ClusterConfig,
     /// Where its API is, as a URL.
@@ -74,6 +76,15 @@ pub struct Shared {
     pub host: Arc<dyn RunHost>,
     /// What the runtime has open.
     pub owned: Arc<dyn Fn() -> Vec<Fence> + Send + Sync>,
+}
+
+impl Options {
+    /// By what nodes of this cluster know each other: nodes with another store, or without one, are
+    /// strangers, though their id be the same. Together they would accept a run twice.
+    fn domain(&self) -> String {
+        let (id, mode) = (&self.config.id, self.mode.as_str());
+        format!("{id} {mode} {}", self.store.as_deref().unwrap_or_default())
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -161,7 +172,7 @@ impl Cluster {
             ..Told::default()
         };
         let gossip_options = gossip::Options {
-            cluster: config.id.clone(),
+            cluster: options.domain(),
             node: options.node.clone(),
             generation: options.generation,
             listen: addresses.listen,
@@ -174,7 +185,7 @@ impl Cluster {
         let (alive, ended) = watch::channel(());
         let peers = Peers::default();
         let gateway = gateway::Options {
-            cluster: config.id.clone(),
+            cluster: options.domain(),
             node: options.node.clone(),
             boot,
             listen: addresses.listen,

@@ -20,12 +20,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The store, joined; and the generation of this life of the node.
+/// The store, joined.
+pub(super) struct Opened {
+    pub(super) store: Arc<PostgresStore>,
+    /// Of this life of the node.
+    pub(super) generation: Generation,
+    /// What tells the store from all others.
+    pub(super) identity: String,
+}
+
+/// Opens the store, which may come up in a while, and joins.
 pub(super) async fn open(
     config: &Config,
     postgres: &PostgresConfig,
     clock: &Clock,
-) -> Result<(Arc<PostgresStore>, Generation), OpenError> {
+) -> Result<Opened, OpenError> {
     let begun = Instant::now();
     let mut told = false;
     loop {
@@ -48,7 +57,7 @@ async fn try_open(
     config: &Config,
     postgres: &PostgresConfig,
     clock: &Clock,
-) -> Result<(Arc<PostgresStore>, Generation), OpenError> {
+) -> Result<Opened, OpenError> {
     let now = clock.clone();
     let (url, name) = (postgres.url.reveal(), config.node.name.as_str());
     let options = Options {
@@ -65,7 +74,12 @@ async fn try_open(
     let store = Arc::new(PostgresStore::open(options).await?);
     check_name(store.as_ref(), name, config.cluster.lease).await?;
     let owner = store.join().await?;
-    Ok((store, Generation(owner.incarnation.0)))
+    let identity = store.identity().await?;
+    Ok(Opened {
+        store,
+        generation: Generation(owner.incarnation.0),
+        identity,
+    })
 }
 
 /// Refuses a name that another living node has. A node that was killed a moment ago has left its

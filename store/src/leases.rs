@@ -108,6 +108,9 @@ pub trait Leases: RunStore {
     /// it too; a node that wants to be known before it owns anything calls this first.
     fn join(&self) -> BoxFuture<'_, Result<Owner, Error>>;
 
+    /// What tells this store from all others, the same for every node that shares it.
+    fn identity(&self) -> BoxFuture<'_, Result<String, Error>>;
+
     /// As whom this node holds a lease; `None` before it joined and once the lease is lost.
     fn owner(&self) -> Option<Owner>;
 

@@ -113,6 +113,11 @@ impl Dialer {
         });
     }
 
+    /// How often the node was dialed without a session coming of it.
+    pub(super) fn tries(&self, node: &NodeName) -> u32 {
+        self.targets.get(node).map_or(0, |target| target.tries)
+    }
+
     /// The address of a node that is down refused: there is nothing more to learn.
     pub(super) fn learned(&mut self, node: &NodeName) {
         if let Some(target) = self.targets.get_mut(node) {

@@ -33,6 +33,9 @@ const EVENTS: usize = 4_096;
 /// How long the listener rests when the system gives no more sockets.
 const REST: Duration = Duration::from_millis(200);
 
+/// After so many tries it is said that a node is not reached.
+const PATIENT: u32 = 4;
+
 enum Told {
     Opened(Session),
     Authenticated(Session),
@@ -230,7 +233,7 @@ impl Driver {
                 self.dialer.dialed(now, &wanted, super::random());
                 match dialed {
                     Ok(stream) => self.open(stream, false),
-                    Err(error) => debug!(node = %wanted.node, %error, "a node was not reached"),
+                    Err(error) => self.not_reached(&wanted, &error),
                 }
             }
             Made::Knocked(wanted, knocked) => {
@@ -241,6 +244,16 @@ impl Driver {
                     let _ = self.refused.send(Refused { node, boot }).await;
                 }
             }
+        }
+    }
+
+    /// Says so once it does not look like a node that is just starting.
+    fn not_reached(&self, wanted: &Wanted, error: &std::io::Error) {
+        let Wanted { node, address, .. } = wanted;
+        if self.dialer.tries(node) == PATIENT {
+            warn!(%node, address, %error, "a node is heard of and not reached; it is tried again and again");
+        } else {
+            debug!(%node, address, %error, "a node was not reached");
         }
     }
 

@@ -14,9 +14,9 @@ use chitchat::{
 use crane_core::{Generation, NodeName};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::members::{Company, Look, Sighting, Tracker};
+use super::members::{Company, Look, Member, Sighting, Tracker};
 use super::pace::{self, Pace};
 use super::told::Told;
 use super::{Error, Members, Options, seeds};
@@ -201,7 +201,7 @@ impl Driver {
         } = self.tracker.look(now, sightings);
         let company = self.tracker.company();
         if before != company {
-            info!(?company, members = members.len(), "company has changed");
+            debug!(?company, members = members.len(), "company has changed");
             self.next_look_up = self.next_look_up.min(Instant::now() + ALONE);
         }
         for detection in detections {
@@ -215,6 +215,7 @@ impl Driver {
         let others = members.iter().filter(|member| !member.said_goodbye());
         let sights = others.map(|member| member.sight);
         self.metrics.members(sights.chain([Sight::Alive]));
+        log_changes(&self.shared.members.borrow().members, &members);
         let look = Arc::new(Members { members, company });
         crate::tell_change(&self.shared.members, look);
     }
@@ -316,4 +317,22 @@ fn list(chitchat: &Chitchat, read: &mut Read) -> Vec<Sighting> {
             }
         })
         .collect()
+}
+
+/// Logs which nodes have come, gone or fallen silent.
+fn log_changes(before: &[Member], now: &[Member]) {
+    for member in now {
+        let was = before.iter().find(|was| was.node == member.node);
+        let was_up = was.is_some_and(|was| was.sight != Sight::Down);
+        let node = &member.node;
+        match member.sight {
+            Sight::Down if was_up && member.said_goodbye() => info!(%node, "a node has left"),
+            Sight::Down if was_up => warn!(%node, "a node is down"),
+            Sight::Alive if !was_up => {
+                let address = &member.told.rpc;
+                info!(%node, address, "a node is there");
+            }
+            Sight::Alive | Sight::Suspect | Sight::Down => {}
+        }
+    }
 }

@@ -41,10 +41,13 @@ pub(crate) enum Dropped {
     Replayed,
     /// Sealed by a member, and not understood.
     Malformed,
+    /// Sealed by this very node, for an earlier life of it at the same address; nothing to count.
+    Own,
 }
 
 impl Dropped {
-    pub(crate) const ALL: [Self; 5] = [
+    /// All that are counted, in order.
+    pub(crate) const COUNTED: [Self; 5] = [
         Self::Truncated,
         Self::Foreign,
         Self::Forged,
@@ -59,6 +62,7 @@ impl Dropped {
             Self::Forged => "forged",
             Self::Replayed => "replayed",
             Self::Malformed => "malformed",
+            Self::Own => "own",
         }
     }
 }
@@ -136,6 +140,9 @@ impl Seal {
         let message = opened.ok_or(Dropped::Forged)?;
         let mut sender = [0; 12];
         sender.copy_from_slice(&nonce[4..16]);
+        if sender == self.sender {
+            return Err(Dropped::Own);
+        }
         let mut counter = [0; 8];
         counter.copy_from_slice(&nonce[16..]);
         if self.is_new(sender, u64::from_be_bytes(counter)) {
@@ -147,9 +154,6 @@ impl Seal {
 
     /// Only what was opened gets here, so that nobody else can fill the table.
     fn is_new(&mut self, sender: [u8; 12], counter: u64) -> bool {
-        if sender == self.sender {
-            return false;
-        }
         self.opened += 1;
         if !self.windows.contains_key(&sender) && self.windows.len() >= SENDERS {
             let oldest = self.windows.iter().min_by_key(|(_, window)| window.used);

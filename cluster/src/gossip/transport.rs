@@ -1,17 +1,23 @@
 //! Sealed datagrams over UDP.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable as _, Serializable as _};
 use tokio::net::UdpSocket;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::seal::{DATAGRAM_BYTES, Dropped, OVERHEAD, Seal};
 use crate::metrics::GossipMetrics;
+
+/// How often it is said that somebody knocks who is not let in.
+const SAID: Duration = Duration::from_secs(60);
 
 /// Opens sockets whose datagrams only members of the cluster can write and read.
 pub(crate) struct SealedTransport {
@@ -32,6 +38,7 @@ impl Transport for SealedTransport {
             seal: Seal::new(&self.cluster, &self.keys, sender),
             buffer: vec![0; DATAGRAM_BYTES],
             metrics: self.metrics.clone(),
+            strangers: Strangers::default(),
         }))
     }
 }
@@ -41,6 +48,33 @@ struct SealedSocket {
     seal: Seal,
     buffer: Vec<u8>,
     metrics: Arc<GossipMetrics>,
+    strangers: Strangers,
+}
+
+/// Tells operators of nodes that knock and are not let in: a secret or an id that is not the same
+/// everywhere shows in nothing else.
+#[derive(Default)]
+struct Strangers {
+    /// By reason: when that may be said again.
+    next: HashMap<Dropped, Instant>,
+}
+
+impl Strangers {
+    fn met(&mut self, from: SocketAddr, dropped: Dropped) {
+        let what = match dropped {
+            Dropped::Foreign => {
+                "a node of another cluster knocks here, or one of this cluster with another store \
+                 (cluster.id, store.url)"
+            }
+            Dropped::Forged => "a node with another secret knocks here (cluster.secrets)",
+            Dropped::Truncated | Dropped::Replayed | Dropped::Malformed | Dropped::Own => return,
+        };
+        let now = Instant::now();
+        if self.next.get(&dropped).is_none_or(|next| now >= *next) {
+            self.next.insert(dropped, now + SAID);
+            warn!(%from, "{what}");
+        }
+    }
 }
 
 impl SealedSocket {
@@ -84,7 +118,8 @@ impl Socket for SealedSocket {
                 Ok(message) => return Ok((from, message)),
                 Err(dropped) => {
                     debug!(%from, reason = dropped.as_str(), "gossip was dropped");
-                    self.metrics.dropped(dropped).increment(1);
+                    self.metrics.dropped(dropped);
+                    self.strangers.met(from, dropped);
                 }
             }
         }

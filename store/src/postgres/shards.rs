@@ -252,6 +252,18 @@ pub(crate) async fn declare_dead(
     }
 }
 
+/// What tells this schema from all others.
+pub(crate) async fn identity(shared: &Shared) -> Result<String, Error> {
+    let rows = super::reads::query(shared, "identity", sql::IDENTITY, &[]).await?;
+    let made: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok());
+    let made = made.ok_or_else(|| Error::Corrupt {
+        file: "the table of migrations".to_owned(),
+        offset: 0,
+        detail: "its first row is missing".to_owned(),
+    })?;
+    Ok(format!("{made:x}"))
+}
+
 /// The whole table.
 pub(crate) async fn table(shared: &Shared) -> Result<ShardTable, Error> {
     let mut patience = shared.patience("table");

@@ -220,6 +220,10 @@ pub(crate) const RELEASE_ALL: &str = "WITH target AS (
 /// Ends a lease.
 pub(crate) const LEAVE: &str = "DELETE FROM nodes WHERE incarnation = $1";
 
+/// When the schema was made, in microseconds since 1970: no two have that in common.
+pub(crate) const IDENTITY: &str =
+    "SELECT (extract(epoch FROM applied_at) * 1000000)::bigint FROM migrations WHERE version = 1";
+
 /// All shards.
 pub(crate) const SHARDS: &str = "SELECT shard, epoch, incarnation FROM shards ORDER BY shard";
 

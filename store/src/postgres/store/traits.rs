@@ -171,6 +171,11 @@ impl Leases for PostgresStore {
         self.on_engine(async move { shards::join(&shared).await })
     }
 
+    fn identity(&self) -> BoxFuture<'_, Result<String, Error>> {
+        let shared = Arc::clone(&self.shared);
+        self.on_engine(async move { shards::identity(&shared).await })
+    }
+
     fn owner(&self) -> Option<Owner> {
         self.shared.lease.owner()
     }
