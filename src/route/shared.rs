@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crane_actors::submit::Request;
-use crane_core::{NodeName, RunId, RunStatus};
+use crane_core::{NodeName, RunId, RunStatus, limits};
 
 use super::field::{Answers, Field, Place};
 use super::stuck;
@@ -12,9 +12,6 @@ use super::trip::{Patience, Stuck};
 use super::way::{Arrived, Way};
 use super::words::{After, Answer, Ask, NewRun, Told, Trouble};
 use crate::api::{ApiError, ErrorType};
-
-/// How many ids are tried for a new run until one is found whose shard has an owner within reach.
-const IDS: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -63,7 +60,7 @@ impl Shared {
     /// The id of a run without a key: any will do, so that a shard which moves holds up no new run.
     fn new_id(&self) -> RunId {
         let mut id = self.way.here.new_id();
-        for _ in 1..IDS {
+        for _ in 1..limits::RUN_ID_TRIES {
             let within_reach = match self.way.field.place(id.shard()) {
                 Place::Here(_) => true,
                 Place::There { node, .. } => self.way.field.reaches(&node),

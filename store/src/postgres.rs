@@ -59,6 +59,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crane_core::limits;
+
 #[cfg(doc)]
 use crate::RunStore;
 pub use crate::embedded::Clock;
@@ -117,7 +119,7 @@ impl Options {
             ca: None,
             allow_unsafe: false,
             retention: Retention::default(),
-            readers: 4,
+            readers: limits::STORE_READERS,
             now,
             #[cfg(any(test, debug_assertions))]
             unfenced: false,

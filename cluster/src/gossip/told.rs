@@ -14,12 +14,9 @@
 
 use std::collections::BTreeMap;
 
-use crane_core::Generation;
+use crane_core::{Generation, limits};
 
 use crate::ownership::words::Phase;
-
-/// Breakers that a node tells about, at most.
-const BREAKERS: usize = 64;
 
 /// How busy a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,10 +126,14 @@ impl Told {
             ("store.ok", u8::from(self.store_ok).to_string()),
         ];
         let fixed = fixed.map(|(key, value)| (key.to_owned(), value));
-        let breakers = self.breakers.iter().take(BREAKERS).map(|(tool, breaker)| {
-            let state = if breaker.open { "open" } else { "half" };
-            (format!("brk.{tool}"), format!("{state} {}", breaker.until))
-        });
+        let breakers = self
+            .breakers
+            .iter()
+            .take(limits::TOLD_BREAKERS)
+            .map(|(tool, breaker)| {
+                let state = if breaker.open { "open" } else { "half" };
+                (format!("brk.{tool}"), format!("{state} {}", breaker.until))
+            });
         fixed.into_iter().chain(breakers).collect()
     }
 
@@ -159,7 +160,7 @@ impl Told {
             _ => {
                 let tool = key.strip_prefix("brk.");
                 if let (Some(tool), Some(breaker)) = (tool, parse_breaker(value))
-                    && self.breakers.len() < BREAKERS
+                    && self.breakers.len() < limits::TOLD_BREAKERS
                 {
                     self.breakers.insert(tool.to_owned(), breaker);
                 }
@@ -244,7 +245,7 @@ mod tests {
             keys in prop::collection::btree_map("(brk\\.)?[a-z.]{0,8}", ".{0,20}", 0..100),
         ) {
             let told = read(&keys);
-            prop_assert!(told.breakers.len() <= BREAKERS);
+            prop_assert!(told.breakers.len() <= limits::TOLD_BREAKERS);
         }
     }
 }
