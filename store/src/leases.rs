@@ -74,8 +74,6 @@ pub struct ShardRow {
 /// All shards and all nodes, as of one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardTable {
-    /// Grows with every change of any owner; worth telling others, who then read the table.
-    pub version: u64,
     /// By shard.
     pub shards: Vec<ShardRow>,
     /// By incarnation; those of ended nodes are removed after a while.

@@ -215,7 +215,7 @@ impl Driver {
         let others = members.iter().filter(|member| !member.said_goodbye());
         let sights = others.map(|member| member.sight);
         self.metrics.members(sights.chain([Sight::Alive]));
-        let look = Arc::new(Members { members, company });
+        let look = Arc::new(Members { members });
         crate::tell_change(&self.shared.members, look);
     }
 
