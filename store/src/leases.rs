@@ -98,10 +98,6 @@ pub trait Leases: RunStore {
     /// As whom this node holds a lease; `None` before it joined and once the lease is lost.
     fn owner(&self) -> Option<Owner>;
 
-    /// Resolves when the lease that is held now is lost, with the reason; never when it is given
-    /// back by closing. Without a lease it waits for the next one.
-    fn lost(&self) -> BoxFuture<'static, Arc<str>>;
-
     /// The table of shards and nodes.
     fn table(&self) -> BoxFuture<'_, Result<ShardTable, Error>>;
 
