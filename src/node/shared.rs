@@ -49,8 +49,6 @@ async fn try_open(
     let options = Options {
         schema: postgres.schema.clone(),
         ttl: config.cluster.lease,
-        // The ownership machine does, which acts on what comes of it.
-        renews: false,
         ca: postgres.ca.clone(),
         allow_unsafe: postgres.allow_unsafe,
         retention: config.store.retention,

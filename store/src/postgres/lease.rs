@@ -7,8 +7,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::clock::boot_time;
 use super::lock;
 use crate::Error;
@@ -29,8 +27,6 @@ pub(crate) struct Lease {
     held: Mutex<Option<Held>>,
     /// Why the last one was lost.
     lost: Mutex<Option<Arc<str>>>,
-    /// Tells whoever renews that there is something to renew.
-    joined: watch::Sender<Incarnation>,
 }
 
 impl Lease {
@@ -41,7 +37,6 @@ impl Lease {
             ttl,
             held: Mutex::new(None),
             lost: Mutex::new(None),
-            joined: watch::Sender::new(Incarnation(0)),
         }
     }
 
@@ -77,7 +72,6 @@ impl Lease {
             owner: owner.clone(),
             sent,
         });
-        self.joined.send_replace(incarnation);
         owner
     }
 
@@ -150,11 +144,6 @@ impl Lease {
             node: Arc::clone(&self.node),
             reason: lost.unwrap_or_else(|| "it holds none".into()),
         }
-    }
-
-    /// Told with each lease that is granted.
-    pub(crate) fn joined(&self) -> watch::Receiver<Incarnation> {
-        self.joined.subscribe()
     }
 }
 

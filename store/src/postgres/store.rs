@@ -112,11 +112,11 @@ impl PostgresStore {
             engine,
             workers: Mutex::default(),
         };
-        store.start_workers(options.renews);
+        store.start_workers();
         Ok(store)
     }
 
-    fn start_workers(&self, renews: bool) {
+    fn start_workers(&self) {
         let Some(engine) = self.engine.handle() else {
             return;
         };
@@ -127,11 +127,6 @@ impl PostgresStore {
         }
         let historian = historian::run(Arc::clone(&self.shared));
         workers.push(supervised(engine, &self.shared, "the historian", historian));
-        if renews {
-            // Ends with the phase; nobody waits for it.
-            let keeper = keeper::run(Arc::clone(&self.shared));
-            drop(supervised(engine, &self.shared, "the keeper", keeper));
-        }
     }
 
     /// Work on the store's own threads, whoever polls it.

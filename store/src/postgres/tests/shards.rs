@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crane_core::Epoch;
 
-use super::kit::{Database, Told, all_shards, outcome, submit, tell, until};
+use super::kit::{self, Database, Told, all_shards, outcome, submit, tell, until};
 use crate::leases::Leases;
 use crate::postgres::PostgresStore;
 use crate::{Error, RunStore};
@@ -155,14 +155,13 @@ async fn a_node_that_starts_again_takes_its_own_shards_when_its_lease_has_run_ou
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_by_itself_and_runs_out_when_nobody_renews_it() {
+async fn a_lease_that_nobody_renews_runs_out_and_one_that_is_renewed_does_not() {
     let Some(database) = Database::shared() else {
         return;
     };
     let keeps = database.open_for("keeps", SHORT).await;
     let mut options = database.options("forgets");
     options.ttl = SHORT;
-    options.renews = false;
     let forgets = PostgresStore::open(options).await.unwrap();
     let owner = keeps.join().await.unwrap();
     let shards = all_shards();
@@ -223,7 +222,7 @@ async fn a_takeover_ends_the_connections_of_a_dead_node_that_hold_locks() {
     a.acquire(all_shards()).await.unwrap();
     let mut other = database.options("c");
     other.ttl = SHORT;
-    let c = PostgresStore::open(other).await.unwrap();
+    let c = kit::open(other).await.unwrap();
     c.join().await.unwrap();
     let stuck = database.client().await;
     let name = &a.shared.connector.application;
