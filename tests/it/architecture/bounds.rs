@@ -82,8 +82,7 @@ fn is_wrong(bound: &str) -> bool {
     };
     let mut paths = bound
         .split(|letter: char| !in_name(letter) && letter != ':')
-        .filter(|path| !path.is_empty())
-        .peekable();
+        .filter(|path| !path.is_empty());
     let is_one_slot = bound == "1";
     !is_one_slot && (paths.clone().all(is_number) || paths.any(is_foreign))
 }
