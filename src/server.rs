@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use crane_core::limits;
 use hyper::server::conn::http1;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -46,8 +47,6 @@ use activity::{Activity, Patience};
 use connection::Shared;
 use tls::Tls;
 
-/// Connections that the kernel may hold before they are accepted.
-const BACKLOG: u32 = 4_096;
 /// How long connections may take to end when the node closes.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How long a client is left alone although others wait for a place.
@@ -94,7 +93,7 @@ impl Bound {
     /// # Errors
     /// As the system reports them, such as another process that was faster.
     pub fn listen(self) -> io::Result<Listener> {
-        self.0.listen(BACKLOG).map(Listener)
+        self.0.listen(limits::LISTEN_BACKLOG).map(Listener)
     }
 }
 

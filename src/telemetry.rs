@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
@@ -82,13 +82,8 @@ type Handle = reload::Handle<EnvFilter, Registry>;
 /// Puts another filter in place of the present one.
 type Reload = Box<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync>;
 
-/// The logging of this process; there is one, as there is one standard error.
-struct Running {
-    reload: Reload,
-    text: Mutex<String>,
-}
-
-static RUNNING: OnceLock<Running> = OnceLock::new();
+/// Of the logging of this process; there is one, as there is one standard error.
+static RELOAD: OnceLock<Reload> = OnceLock::new();
 
 /// Starts logging by a filter (such as `info,crane_actors=debug`).
 ///
@@ -99,12 +94,9 @@ pub fn start(text: &str, format: Format) -> Result<(), Error> {
     lines
         .try_init()
         .map_err(|error| Error::Start(error.to_string()))?;
-    let running = Running {
-        reload: Box::new(move |filter| handle.reload(filter).map_err(|_| Error::NotStarted)),
-        text: Mutex::new(text.to_owned()),
-    };
+    let reload = move |filter| handle.reload(filter).map_err(|_| Error::NotStarted);
     // The global subscriber above can be set once, and so this is the first time.
-    let _ = RUNNING.set(running);
+    let _ = RELOAD.set(Box::new(reload));
     log_panics();
     Ok(())
 }
@@ -141,18 +133,8 @@ pub fn check(text: &str) -> Result<(), Error> {
 /// A text that is no filter; the present one stays then.
 pub fn set_filter(text: &str) -> Result<(), Error> {
     let filter = filter(text)?;
-    let running = RUNNING.get().ok_or(Error::NotStarted)?;
-    let mut present = running.text.lock().unwrap_or_else(PoisonError::into_inner);
-    (running.reload)(filter)?;
-    text.clone_into(&mut present);
-    Ok(())
-}
-
-/// The filter that is in effect; `None` where logging was not started.
-pub fn current_filter() -> Option<String> {
-    let running = RUNNING.get()?;
-    let text = running.text.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(text.clone())
+    let reload = RELOAD.get().ok_or(Error::NotStarted)?;
+    reload(filter)
 }
 
 fn filter(text: &str) -> Result<EnvFilter, Error> {

@@ -14,7 +14,7 @@ use crane_core::breaker::{self, Mode};
 use crane_core::ids::SHARD_COUNT;
 use crane_core::run::{Input, Rejected};
 use crane_core::tool::ToolError;
-use crane_core::{Run, RunId, RunStatus, Seq, ShardId};
+use crane_core::{Run, RunId, RunStatus, Seq, ShardId, limits};
 use crane_store::{Filter, Listing, Page};
 use ractor::Actor;
 use serde_json::Value;
@@ -34,11 +34,6 @@ use crate::{breaker_rows, call};
 pub use types::{
     ChangeError, Leased, Options, Owning, ReadError, Restore, StartError, ToolView, Tried,
 };
-
-/// How often a question is put again to a run whose actor has just ended.
-const TRIES: u32 = 20;
-/// Pause between two of them.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A running node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -120,7 +115,7 @@ impl Runtime {
     }
 
     async fn change(&self, id: RunId, input: Input) -> Result<Run, ChangeError> {
-        for _ in 0..TRIES {
+        for _ in 0..limits::ENDED_ACTOR_TRIES {
             // Also in a shard that is being closed: what runs there can be cancelled.
             if !self.holds(id.shard()) {
                 return Err(ChangeError::NotOwner(id.shard()));
@@ -143,7 +138,7 @@ impl Runtime {
             match answer.await {
                 Ok(verdict) => return verdict,
                 // The run's actor ended before it got to it: ask again, the store knows more now.
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Err(_) => tokio::time::sleep(limits::ENDED_ACTOR_PAUSE).await,
             }
         }
         Err(ChangeError::Lost(id))

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crane_core::limits;
 use crane_core::restart::{RestartIntensity, RestartPolicy, Verdict};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
@@ -11,10 +11,6 @@ use crate::gate::Gate;
 use crate::kernel::{Kernel, Living};
 use crate::metrics::{ActorKind, Failure, FailureKind};
 use crate::tool_actor::{ToolActor, ToolArgs};
-
-/// How long a tool actor that failed too often is left alone. Its gate goes on admitting calls
-/// meanwhile; only calls that must wait for a permit wait for it.
-const COOL_DOWN: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
@@ -131,7 +127,9 @@ impl ToolSupervisorState {
             Verdict::RestartAfter(delay) => delay,
             Verdict::GiveUp => {
                 metrics.exhausted.one();
-                COOL_DOWN
+                // Its gate goes on admitting calls meanwhile; only calls that must wait for a permit
+                // wait for it.
+                limits::TOOL_COOL_DOWN
             }
         };
         metrics.restarted(FailureKind::Failed);

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::metrics::GossipMetrics;
 use crate::secret::Secrets;
 use driver::{Driver, Shared};
-use members::{Company, Member};
+use members::Member;
 use pace::{Pace, Paced};
 use told::Told;
 use transport::SealedTransport;
@@ -57,8 +57,6 @@ pub struct Options {
 pub struct Members {
     /// By name.
     pub members: Vec<Member>,
-    /// Whether there is company.
-    pub company: Company,
 }
 
 /// Why gossip did not start.

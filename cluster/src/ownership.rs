@@ -225,11 +225,6 @@ impl Machine {
         self.held.len()
     }
 
-    /// Until when steps may start here; see [`Action::LeaseUntil`].
-    pub fn lease_until(&self) -> Elapsed {
-        self.lease.until
-    }
-
     /// Opens `shard` unless this epoch is known to be over.
     fn open_shard(
         &mut self,

@@ -37,17 +37,6 @@ pub struct Assignment {
     owners: Vec<usize>,
 }
 
-/// A shard whose wanted owner changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// The shard.
-    pub shard: ShardId,
-    /// Who should own it so far; `None` if there was no node.
-    pub from: Option<NodeName>,
-    /// Who should own it from now on; `None` if there is no node.
-    pub to: Option<NodeName>,
-}
-
 impl Assignment {
     /// Divides `shards` shards among `nodes`; their order does not matter.
     pub fn new(shards: u16, nodes: BTreeSet<NodeName>) -> Self {
@@ -86,32 +75,9 @@ impl Assignment {
         self.nodes.get(*position)
     }
 
-    /// The shards that `node` should own, in order.
-    pub fn shards_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = ShardId> + 'a {
-        (0..)
-            .map(ShardId)
-            .take(self.owners.len())
-            .filter(move |shard| self.owner(*shard) == Some(node))
-    }
-
     /// The nodes, sorted by name.
     pub fn nodes(&self) -> &[NodeName] {
         &self.nodes
-    }
-
-    /// What has to move to get from this assignment to `to`, in the order of the shards.
-    pub fn moves(&self, to: &Self) -> Vec<Move> {
-        let shards = self.owners.len().max(to.owners.len());
-        (0..)
-            .map(ShardId)
-            .take(shards)
-            .filter(|shard| self.owner(*shard) != to.owner(*shard))
-            .map(|shard| Move {
-                shard,
-                from: self.owner(shard).cloned(),
-                to: to.owner(shard).cloned(),
-            })
-            .collect()
     }
 }
 

@@ -96,12 +96,6 @@ impl Plan {
         self.index.get(id).copied()
     }
 
-    /// For each step, how many others it waits for.
-    pub fn in_degrees(&self) -> impl Iterator<Item = u32> + '_ {
-        let degree = |step: &Step| u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX);
-        self.steps.iter().map(degree)
-    }
-
     /// The steps in layers: each step in the first layer after all that it waits for; within a layer
     /// in the order of the plan.
     pub fn layers(&self) -> Vec<Vec<StepIndex>> {

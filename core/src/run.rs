@@ -308,11 +308,6 @@ impl Run {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Attempts that are under way.
-    pub fn running_steps(&self) -> usize {
-        self.running
-    }
-
     /// Bytes that the run's payloads and events take, as the run's limit counts them.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -82,7 +82,7 @@ async fn ready(State(api): State<Api>) -> Response {
         ("journal", journal.is_fine()),
     ];
     if let Some(cluster) = api.node.cluster() {
-        checks.push(("cluster", cluster.has_joined() && cluster.is_working()));
+        checks.push(("cluster", apart(cluster).is_none()));
     }
     let ready = checks.iter().all(|(_, fine)| *fine);
     answer(
@@ -190,7 +190,10 @@ async fn health(State(api): State<Api>) -> Response {
         ("tools", tools(&api)),
     ];
     if let Some(cluster) = api.node.cluster() {
-        checks.push(("cluster", joined(cluster)));
+        checks.push((
+            "cluster",
+            Check::unless(apart(cluster), Condition::Degraded),
+        ));
     }
     let worst = checks.iter().map(|(_, check)| check.status).max();
     let status = worst.unwrap_or(Condition::Healthy);
@@ -227,12 +230,19 @@ fn application(phase: Phase) -> Check {
     Check::unless(trouble, Condition::Degraded)
 }
 
-fn joined(cluster: &Cluster) -> Check {
-    let trouble = match cluster.has_joined() {
-        true => None,
-        false => Some("it has not joined its cluster, or has lost its lease".to_owned()),
-    };
-    Check::unless(trouble, Condition::Degraded)
+/// Why the node is no part of its cluster at the moment, if it is none; readiness and health go by it.
+fn apart(cluster: &Cluster) -> Option<String> {
+    why_apart(cluster.has_joined(), cluster.is_working()).map(str::to_owned)
+}
+
+fn why_apart(has_joined: bool, is_working: bool) -> Option<&'static str> {
+    match (has_joined, is_working) {
+        (true, true) => None,
+        (false, _) => Some("it has not joined its cluster, or has lost its lease"),
+        (true, false) => Some(
+            "it is cut off from its cluster: gossip, gateway or ownership stand still; the log says why",
+        ),
+    }
 }
 
 fn storage(api: &Api) -> Check {
@@ -276,4 +286,20 @@ fn answer(fine: bool, body: impl Serialize) -> Response {
     let again = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
     let body = (Extension(Meant), again, Json(body));
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_part_of_its_cluster_once_it_has_joined_and_while_others_reach_it() {
+        let says = |has_joined, is_working, text: &str| {
+            why_apart(has_joined, is_working).is_some_and(|why| why.contains(text))
+        };
+        assert_eq!(why_apart(true, true), None);
+        assert!(says(false, true, "has not joined"));
+        assert!(says(false, false, "has not joined"));
+        assert!(says(true, false, "is cut off"));
+    }
 }

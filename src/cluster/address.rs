@@ -1,21 +1,13 @@
 //! Where a node listens for others, and where they reach it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::time::Duration;
 
+use crane_core::limits;
 use tokio::net::lookup_host;
 use tokio::time::Instant;
 
 use super::StartError;
 use crate::config::ClusterConfig;
-
-/// How long the name of this node may be unknown: in a container platform it is made known a while
-/// after the start.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Pause between two questions.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Ports that are tried.
-const TRIES: u32 = 32;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +48,7 @@ fn free_port() -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
         match UdpSocket::bind(address) {
             Ok(_) => return Ok(address),
-            Err(error) if tries >= TRIES => return Err(error),
+            Err(error) if tries >= limits::PORT_TRIES => return Err(error),
             Err(_) => tries += 1,
         }
     }
@@ -77,12 +69,12 @@ async fn resolve(name: &str, listen: SocketAddr) -> Result<SocketAddr, StartErro
             }
             Err(error) => error.to_string(),
         };
-        if begun.elapsed() >= PATIENCE {
+        if begun.elapsed() >= limits::START_WAIT {
             let name = name.to_owned();
             return Err(StartError::Advertise { name, error });
         }
         tracing::warn!(name, error, "where others reach this node is not known yet");
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(limits::START_PAUSE).await;
     }
 }
 

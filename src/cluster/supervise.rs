@@ -6,15 +6,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crane_core::limits;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The first wait before work is started again; doubled each time.
-const FIRST: Duration = Duration::from_millis(100);
-/// No wait is longer.
-const LONGEST: Duration = Duration::from_secs(5);
 /// Work that has gone on for so long begins with the first wait again.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -63,7 +60,7 @@ impl Ward {
         F: Future<Output = Result<BoxFuture<'static, ()>, String>>,
     {
         let name = self.name;
-        let mut wait = FIRST;
+        let mut wait = limits::RESTART_PAUSE;
         loop {
             let begun = Instant::now();
             let panicked = AssertUnwindSafe(work).catch_unwind().await.is_err();
@@ -71,14 +68,14 @@ impl Ward {
                 return;
             }
             if begun.elapsed() >= STEADY {
-                wait = FIRST;
+                wait = limits::RESTART_PAUSE;
             }
             tracing::error!(name, panicked, "has ended by itself and is started again");
             vitals.still.fetch_add(1, Ordering::AcqRel);
             let ended = Instant::now();
             work = loop {
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST);
+                wait = (wait * 2).min(limits::RESTART_PAUSE_MAX);
                 match again().await {
                     Ok(work) => break work,
                     Err(_) if !wanted() => return,

@@ -15,6 +15,7 @@ use crane_cluster::leases::SharedStore;
 use crane_cluster::ownership::Config;
 use crane_cluster::ownership::driver::{self, Ownership, Parts};
 use crane_cluster::ownership::words::{Event, Sight};
+use crane_core::limits;
 use crane_store::leases::Leases;
 use crane_store::{Error, Fence};
 use futures_util::FutureExt;
@@ -24,9 +25,6 @@ use tokio::sync::mpsc;
 use super::Cluster;
 use super::start::Shared;
 use super::talk::Messenger;
-
-/// Processes that were found gone and not taken note of yet.
-const REFUSED: usize = 64;
 
 /// What a gateway is started with, each time.
 #[derive(Clone)]
@@ -38,7 +36,7 @@ pub(super) struct GatewayParts {
 /// A gateway at work; the future ends when the gateway has.
 pub(super) async fn gateway(parts: GatewayParts) -> Result<BoxFuture<'static, ()>, gateway::Error> {
     let GatewayParts { cluster, dispatch } = parts;
-    let (sender, refused) = mpsc::channel(REFUSED);
+    let (sender, refused) = mpsc::channel(limits::GONE_PROCESSES);
     let options = cluster.0.gateway.clone();
     let (gateway, driver) = Gateway::start(options, dispatch, sender).await?;
     let work = async move {

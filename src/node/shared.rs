@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crane_actors::clock::Clock;
-use crane_core::Generation;
+use crane_core::{Generation, limits};
 use crane_store::Error;
 use crane_store::leases::{Leases, NodeLease};
 use crane_store::postgres::{Options, PostgresStore};
@@ -14,11 +14,6 @@ use tokio::time::Instant;
 use super::OpenError;
 use crate::config::{Config, PostgresConfig};
 use crate::output;
-
-/// How long a node waits for a database that is not there at the start.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Pause between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// The store, joined.
 pub(super) struct Opened {
@@ -42,14 +37,14 @@ pub(super) async fn open(
             Err(OpenError::Store(error @ Error::Unavailable(_))) => error,
             opened => return opened,
         };
-        let patience = output::duration(PATIENCE);
-        if begun.elapsed() >= PATIENCE {
+        let patience = output::duration(limits::START_WAIT);
+        if begun.elapsed() >= limits::START_WAIT {
             return Err(OpenError::Away { patience, error });
         }
         if !std::mem::replace(&mut told, true) {
             output::note(&format!("{error}; trying for {patience}"));
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(limits::START_PAUSE).await;
     }
 }
 
@@ -63,8 +58,6 @@ async fn try_open(
     let options = Options {
         schema: postgres.schema.clone(),
         ttl: config.cluster.lease,
-        // The ownership machine does, which acts on what comes of it.
-        renews: false,
         ca: postgres.ca.clone(),
         allow_unsafe: postgres.allow_unsafe,
         retention: config.store.retention,

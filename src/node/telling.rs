@@ -63,7 +63,7 @@ fn breakers(runtime: &Runtime) -> BTreeMap<String, PeerBreaker> {
     let open = runtime.breakers_open().into_iter();
     let told = open.filter_map(|(tool, breaker)| {
         let until = breaker.open_until?.0 / 1_000;
-        Some((tool, PeerBreaker { open: true, until }))
+        Some((tool, PeerBreaker { until }))
     });
     told.collect()
 }
@@ -89,7 +89,7 @@ impl Advice {
         for member in others {
             for (tool, breaker) in &member.told.breakers {
                 let until = Timestamp(breaker.until.saturating_mul(1_000));
-                if !breaker.open || until <= now {
+                if until <= now {
                     continue;
                 }
                 let key = (member.node.clone(), tool.clone());
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn member(node: &str, sight: Sight, until: i64) -> Member {
-        let breaker = PeerBreaker { open: true, until };
+        let breaker = PeerBreaker { until };
         Member {
             node: NodeName::new(node),
             generation: Generation(1),
@@ -169,7 +169,6 @@ mod tests {
                 member("a", Sight::Alive, until),
                 member("b", Sight::Down, until),
             ],
-            ..Members::default()
         };
         let now = Timestamp(5_000_000);
         let expected = [("http".to_owned(), Timestamp(9_000_000))];

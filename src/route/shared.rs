@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crane_actors::submit::Request;
-use crane_core::{NodeName, RunId, RunStatus};
+use crane_core::{NodeName, RunId, RunStatus, limits};
 
 use super::field::{Answers, Field, Place};
 use super::stuck;
@@ -12,12 +12,6 @@ use super::trip::{Patience, Stuck};
 use super::way::{Arrived, Way};
 use super::words::{After, Answer, Ask, NewRun, Told, Trouble};
 use crate::api::{ApiError, ErrorType};
-
-/// How many ids are tried for a new run until one is found whose shard has an owner within reach.
-const IDS: usize = 16;
-
-/// How many of them are tried before the run waits for the owner of one.
-const TRIES: u32 = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -72,7 +66,7 @@ impl Shared {
             let run = self.new_id();
             let ask = submission(run, request.clone(), wait);
             let patience = Patience {
-                fickle: tries < TRIES,
+                fickle: tries < limits::UNPLACED_TRIES,
                 ..self.patience
             };
             let stuck = match self.way.go(run, &ask, patience).await {
@@ -95,7 +89,7 @@ impl Shared {
     /// The id of a run without a key: any will do, so that a shard which moves holds up no new run.
     fn new_id(&self) -> RunId {
         let mut id = self.way.here.new_id();
-        for _ in 1..IDS {
+        for _ in 1..limits::RUN_ID_TRIES {
             let within_reach = match self.way.field.place(id.shard()) {
                 Place::Here(_) => true,
                 Place::There { node, .. } => self.way.field.reaches(&node),

@@ -74,8 +74,6 @@ pub struct ShardRow {
 /// All shards and all nodes, as of one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardTable {
-    /// Grows with every change of any owner; worth telling others, who then read the table.
-    pub version: u64,
     /// By shard.
     pub shards: Vec<ShardRow>,
     /// By incarnation; those of ended nodes are removed after a while.
@@ -113,10 +111,6 @@ pub trait Leases: RunStore {
 
     /// As whom this node holds a lease; `None` before it joined and once the lease is lost.
     fn owner(&self) -> Option<Owner>;
-
-    /// Resolves when the lease that is held now is lost, with the reason; never when it is given
-    /// back by closing. Without a lease it waits for the next one.
-    fn lost(&self) -> BoxFuture<'static, Arc<str>>;
 
     /// The table of shards and nodes.
     fn table(&self) -> BoxFuture<'_, Result<ShardTable, Error>>;

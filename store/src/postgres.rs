@@ -59,6 +59,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crane_core::limits;
+
 #[cfg(doc)]
 use crate::RunStore;
 pub use crate::embedded::Clock;
@@ -84,11 +86,9 @@ pub struct Options {
     pub schema: String,
     /// This node's name.
     pub node: String,
-    /// How long a lease lives without renewal.
+    /// How long a lease lives without renewal. The store does not renew it by itself: whoever acts
+    /// on what comes of it calls [`RunStore::renew`] every quarter of that time or so.
     pub ttl: Duration,
-    /// Whether the store renews its lease by itself. Otherwise somebody calls
-    /// [`RunStore::renew`] at least every quarter of the TTL.
-    pub renews: bool,
     /// Certificates (PEM) to trust in place of the system's.
     pub ca: Option<PathBuf>,
     /// Take a server that may lose what it has committed.
@@ -113,11 +113,10 @@ impl Options {
             schema: "crane".to_owned(),
             node: node.into(),
             ttl: LEASE_TTL,
-            renews: true,
             ca: None,
             allow_unsafe: false,
             retention: Retention::default(),
-            readers: 4,
+            readers: limits::STORE_READERS,
             now,
             #[cfg(any(test, debug_assertions))]
             unfenced: false,
@@ -148,7 +147,6 @@ impl fmt::Debug for Options {
             .field("schema", &self.schema)
             .field("node", &self.node)
             .field("ttl", &self.ttl)
-            .field("renews", &self.renews)
             .field("ca", &self.ca)
             .field("allow_unsafe", &self.allow_unsafe)
             .field("retention", &self.retention)

@@ -185,11 +185,6 @@ impl ToolData {
         }
     }
 
-    /// Whether nothing has changed since the last [`ToolData::take_dirty`].
-    pub fn is_clean(&self) -> bool {
-        self.dirty.is_empty()
-    }
-
     fn remember(&mut self, name: &Arc<str>, key: Arc<str>, remembered: Remembered) {
         let tool = self.tools.entry(Arc::clone(name)).or_default();
         match remembered.run {

@@ -1,4 +1,6 @@
-//! The direction of the crates, read from `cargo metadata`.
+//! The direction of the crates, read from `cargo metadata`; and the bounds of queues (`bounds.rs`).
+
+mod bounds;
 
 use std::collections::{BTreeMap, BTreeSet};
 

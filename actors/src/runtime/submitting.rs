@@ -1,10 +1,10 @@
 //! Taking run messages in: the id, the key, the answer.
 
 use crane_core::plan::Finding;
-use crane_core::{Run, RunId};
+use crane_core::{Run, RunId, limits};
 use tokio::sync::oneshot;
 
-use super::{PAUSE, ReadError, Runtime, TRIES};
+use super::{ReadError, Runtime};
 use crate::shard::ShardMsg;
 use crate::submit::{self, Request, Submit, SubmitError, Submitted};
 
@@ -112,7 +112,7 @@ impl Runtime {
 
     /// A run that another request is creating right now, once it is durable.
     async fn described(&self, id: RunId) -> Result<Run, SubmitError> {
-        for _ in 0..TRIES {
+        for _ in 0..limits::ENDED_ACTOR_TRIES {
             if self.kernel.is_elsewhere(id.shard()) {
                 return Err(SubmitError::NotOwner(id.shard()));
             }
@@ -124,7 +124,7 @@ impl Runtime {
             if let Some(run) = self.load(id).await.map_err(read_to_submit)? {
                 return Ok(run);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(limits::ENDED_ACTOR_PAUSE).await;
         }
         Err(SubmitError::Lost)
     }

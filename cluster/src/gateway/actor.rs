@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crane_core::limits;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -18,10 +19,6 @@ use super::chunks::{CHUNK_BYTES, Frame, MESSAGE_BYTES, Transfers, length, piece}
 use super::envelope::{Reply, Request};
 use crate::ownership::words::Elapsed;
 
-/// Requests of others that a node works on at the same time.
-const UNDER_WAY: usize = 1_024;
-/// The same of requests whose answer may be held back on purpose.
-const WAITING: usize = 16_384;
 /// When to try again if there are more.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -70,8 +67,8 @@ impl Actor for GatewayActor {
     ) -> Result<GatewayState, ActorProcessingErr> {
         Ok(GatewayState {
             dispatch,
-            permits: Arc::new(Semaphore::new(UNDER_WAY)),
-            waiting: Arc::new(Semaphore::new(WAITING)),
+            permits: Arc::new(Semaphore::new(limits::PEER_REQUESTS)),
+            waiting: Arc::new(Semaphore::new(limits::PEER_WAITING)),
             incoming: Transfers::default(),
             outgoing: Arc::default(),
             tasks: JoinSet::new(),

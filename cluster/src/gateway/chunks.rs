@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crane_core::limits;
+
 use super::envelope::{Malformed, Reader};
 use crate::ownership::words::Elapsed;
 
@@ -17,10 +19,6 @@ use crate::ownership::words::Elapsed;
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// Largest request or reply, in bytes: that of a run, and its envelope.
 pub const MESSAGE_BYTES: usize = (8 << 20) + 4_096;
-/// Requests or replies that are on their way in pieces, at most.
-const TRANSFERS: usize = 64;
-/// Their bytes, at most.
-const TRANSFER_BYTES: usize = 64 << 20;
 /// A transfer that does not go on for so long is given up.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -216,7 +214,8 @@ impl Transfers {
         for transfer in stalled {
             self.forget(transfer);
         }
-        let full = self.known.len() >= TRANSFERS || self.bytes + total > TRANSFER_BYTES;
+        let full =
+            self.known.len() >= limits::TRANSFERS || self.bytes + total > limits::TRANSFER_BYTES;
         if total > MESSAGE_BYTES || full {
             return Err(Refused);
         }
@@ -294,7 +293,7 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_bounded_and_what_stalls_makes_room() {
         let mut transfers = Transfers::default();
-        for id in 0..TRANSFERS as u64 {
+        for id in 0..limits::TRANSFERS as u64 {
             assert_eq!(transfers.take_in(at(0), (id, 10, 0), b"abc"), Ok(None));
         }
         assert_eq!(transfers.take_in(at(9), (999, 10, 0), b"abc"), Err(Refused));
@@ -302,7 +301,7 @@ mod tests {
         assert_eq!(transfers.known.len(), 1);
         let large = length(MESSAGE_BYTES);
         let taken = (0..100).filter(|id| transfers.take_in(at(10), (*id, large, 0), b"a").is_ok());
-        assert_eq!(taken.count(), (TRANSFER_BYTES - 10) / MESSAGE_BYTES);
+        assert_eq!(taken.count(), (limits::TRANSFER_BYTES - 10) / MESSAGE_BYTES);
     }
 
     proptest! {

@@ -7,20 +7,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crane_core::NodeName;
+use crane_core::{NodeName, limits};
 
 use super::Wanted;
 use crate::ownership::words::Elapsed;
 
 /// How long the node whose name sorts first waits to be dialed.
 const POLITENESS: Duration = Duration::from_secs(2);
-/// The first wait after a dial that led to nothing; doubled each time.
-const FIRST: Duration = Duration::from_millis(200);
-/// No wait is longer.
-const LONGEST: Duration = Duration::from_secs(5);
-/// How long the address of a node that is down is tried.
-const PROBES: u32 = 10;
-/// How often.
+/// How often the address of a node that is down is tried.
 const PROBE: Duration = Duration::from_millis(500);
 
 /// What is to be done about one wanted node.
@@ -84,7 +78,7 @@ impl Dialer {
             let probe = wanted.down;
             let idle = target.dialing || now < target.next || wanted.address.is_empty();
             let done = match probe {
-                true => target.tries >= PROBES,
+                true => target.tries >= limits::PROBES,
                 false => connected(&wanted.node, &wanted.boot),
             };
             if !idle && !done {
@@ -121,7 +115,7 @@ impl Dialer {
     /// The address of a node that is down refused: there is nothing more to learn.
     pub(super) fn learned(&mut self, node: &NodeName) {
         if let Some(target) = self.targets.get_mut(node) {
-            target.tries = PROBES;
+            target.tries = limits::PROBES;
         }
     }
 
@@ -129,7 +123,7 @@ impl Dialer {
     pub(super) fn met(&mut self, now: Elapsed, node: &NodeName) {
         if let Some(target) = self.targets.get_mut(node) {
             target.tries = 0;
-            target.next = now.after(FIRST);
+            target.next = now.after(limits::DIAL_PAUSE);
         }
     }
 
@@ -148,8 +142,8 @@ impl Dialer {
 
 /// Between half of the back-off and all of it.
 fn wait(tries: u32, spread: u64) -> Duration {
-    let doubled = FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10));
-    let full = doubled.min(LONGEST);
+    let doubled = limits::DIAL_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(10));
+    let full = doubled.min(limits::DIAL_PAUSE_MAX);
     let half = u64::try_from(full.as_millis() / 2).unwrap_or(0);
     Duration::from_millis(half + spread % (half + 1))
 }
@@ -223,7 +217,7 @@ mod tests {
                 dialer.dialed(at(now), &dial.wanted, 0);
             }
         }
-        assert_eq!(probes, PROBES);
+        assert_eq!(probes, limits::PROBES);
         dialer.want(at(0), &[]);
         dialer.want(at(0), &[wanted("b", true)]);
         assert_eq!(due(&mut dialer, 0), 1);

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use crane_core::NodeName;
+use crane_core::{NodeName, limits};
 use ractor::{ActorId, ActorRef};
 use ractor_cluster::node::NodeServerSessionInformation as Session;
 use ractor_cluster::{NetworkStream, NodeEventSubscription, NodeServerMessage, NodeSessionMessage};
@@ -26,10 +26,6 @@ use crate::ownership::words::Elapsed;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a node that has greeted may take to say which one it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
-/// Connections that are being made or welcomed at the same time.
-const HANDSHAKES: usize = 256;
-/// What ractor tells about sessions and was not taken in yet.
-const EVENTS: usize = 4_096;
 /// How long the listener rests when the system gives no more sockets.
 const REST: Duration = Duration::from_millis(200);
 
@@ -106,7 +102,7 @@ impl Driver {
         actor: ActorRef<GatewayMsg>,
         refused: mpsc::Sender<Refused>,
     ) -> Result<Self, Error> {
-        let (sender, events) = mpsc::channel(EVENTS);
+        let (sender, events) = mpsc::channel(limits::GATEWAY_EVENTS);
         let subscribe = NodeServerMessage::SubscribeToEvents {
             id: "gateway".into(),
             subscription: Box::new(Ear(sender)),
@@ -159,7 +155,7 @@ impl Driver {
                         self.made(made).await;
                     }
                 }
-                accepted = listener.accept(), if self.made.len() < HANDSHAKES => {
+                accepted = listener.accept(), if self.made.len() < limits::HANDSHAKES => {
                     self.accepted(accepted.map(|(stream, _)| stream)).await;
                 }
                 _ = ticks.tick() => self.tick(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crane_core::NodeName;
+use crane_core::{NodeName, limits};
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -14,10 +14,6 @@ use super::actor::GatewayMsg;
 use super::chunks::{CHUNK_BYTES, Frame, MESSAGE_BYTES, length, piece};
 use super::envelope::{Malformed, Reply, Request};
 
-/// Calls to one peer at the same time.
-const IN_FLIGHT: usize = 256;
-/// The same of calls whose answer may be held back on purpose.
-const WAITING: usize = 4_096;
 /// How much longer than the deadline an answer is waited for, so that the peer's own "expired"
 /// arrives.
 const GRACE: Duration = Duration::from_millis(200);
@@ -62,8 +58,8 @@ impl Link {
         Self {
             boot,
             gateway,
-            permits: Arc::new(Semaphore::new(IN_FLIGHT)),
-            waiting: Arc::new(Semaphore::new(WAITING)),
+            permits: Arc::new(Semaphore::new(limits::PEER_CALLS)),
+            waiting: Arc::new(Semaphore::new(limits::PEER_WAITING_CALLS)),
         }
     }
 

@@ -216,7 +216,7 @@ impl Driver {
         let sights = others.map(|member| member.sight);
         self.metrics.members(sights.chain([Sight::Alive]));
         log_changes(&self.shared.members.borrow().members, &members);
-        let look = Arc::new(Members { members, company });
+        let look = Arc::new(Members { members });
         crate::tell_change(&self.shared.members, look);
     }
 

@@ -53,14 +53,14 @@ impl Member {
 
 /// Whether a node has company.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Company {
+pub(crate) enum Company {
     /// It has never seen another node.
     #[default]
     Alone,
     /// It sees others.
     Together,
-    /// It has lost sight of all others, then.
-    Lonely(Elapsed),
+    /// It has lost sight of all others at once.
+    Lonely,
 }
 
 /// One life of a node, as gossip lists it at the moment.
@@ -130,7 +130,7 @@ impl Tracker {
                 });
             }
         }
-        self.reconsider_company(now, &look.members);
+        self.reconsider_company(&look.members);
         look
     }
 
@@ -166,7 +166,7 @@ impl Tracker {
             known.heard_at = now;
         }
         let was_down = known.sight == Sight::Down;
-        if alive && was_down && known.was_alive && !matches!(self.company, Company::Lonely(_)) {
+        if alive && was_down && known.was_alive && self.company != Company::Lonely {
             known.suspect_until = now.after(SUSPICION);
         }
         known.was_alive |= alive;
@@ -181,12 +181,12 @@ impl Tracker {
         Some(known.sight)
     }
 
-    fn reconsider_company(&mut self, now: Elapsed, members: &[Member]) {
+    fn reconsider_company(&mut self, members: &[Member]) {
         let sees = members.iter().any(|member| member.sight != Sight::Down);
         let left = members.iter().all(Member::said_goodbye);
         self.company = match self.company {
             _ if sees => Company::Together,
-            Company::Together if !left => Company::Lonely(now),
+            Company::Together if !left => Company::Lonely,
             Company::Together => Company::Alone,
             company => company,
         };
@@ -270,7 +270,7 @@ mod tests {
         tracker.look(at(0), all(true));
         assert_eq!(tracker.company(), Company::Together);
         tracker.look(at(2), all(false));
-        assert_eq!(tracker.company(), Company::Lonely(at(2)));
+        assert_eq!(tracker.company(), Company::Lonely);
         let look = tracker.look(at(3), all(true));
         assert_eq!(sights(&look), [("a", Sight::Alive), ("b", Sight::Alive)]);
         assert_eq!(tracker.company(), Company::Together);

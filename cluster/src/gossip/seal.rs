@@ -14,6 +14,7 @@ use std::fmt;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use crane_core::limits;
 use sha2::{Digest, Sha256};
 
 const NONCE: usize = 24;
@@ -22,8 +23,6 @@ const TAG: usize = 16;
 pub(crate) const OVERHEAD: usize = NONCE + TAG;
 /// Largest payload of a UDP datagram over IPv4, in bytes.
 pub(crate) const DATAGRAM_BYTES: usize = 65_507;
-/// Senders whose counters are remembered.
-const SENDERS: usize = 4_096;
 /// How far behind the newest counter of a sender a datagram may arrive.
 const WINDOW: u64 = 1_024;
 const WORDS: usize = 16;
@@ -155,7 +154,7 @@ impl Seal {
     /// Only what was opened gets here, so that nobody else can fill the table.
     fn is_new(&mut self, sender: [u8; 12], counter: u64) -> bool {
         self.opened += 1;
-        if !self.windows.contains_key(&sender) && self.windows.len() >= SENDERS {
+        if !self.windows.contains_key(&sender) && self.windows.len() >= limits::GOSSIP_SENDERS {
             let oldest = self.windows.iter().min_by_key(|(_, window)| window.used);
             if let Some(oldest) = oldest.map(|(sender, _)| *sender) {
                 self.windows.remove(&oldest);

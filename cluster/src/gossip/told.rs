@@ -6,7 +6,7 @@
 //! | `zone`, `ver`, `boot` | its zone, its version, the id of its process |
 //! | `state`, `lease` | joining, up, draining, left; the generation of its lease |
 //! | `load` | runs, queued runs, CPU percent, rounded so that small changes tell nothing |
-//! | `brk.TOOL` | a breaker that is not closed, and until when (milliseconds since the epoch) |
+//! | `brk.TOOL` | `open`, and until when (milliseconds since the epoch): a breaker that is open |
 //! | `shards.v` | the newest version of the shard table it has seen |
 //! | `store.ok` | whether it reaches its store |
 //!
@@ -14,12 +14,9 @@
 
 use std::collections::BTreeMap;
 
-use crane_core::Generation;
+use crane_core::{Generation, limits};
 
 use crate::ownership::words::Phase;
-
-/// Breakers that a node tells about, at most.
-const BREAKERS: usize = 64;
 
 /// How busy a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,12 +49,10 @@ fn round(number: u32) -> u32 {
     number.saturating_add(step / 2) / step * step
 }
 
-/// A breaker of a peer: advice to try carefully, never a reason to refuse for ever.
+/// An open breaker of a peer: advice to try carefully, never a reason to refuse for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerBreaker {
-    /// Whether it is open rather than half-open.
-    pub open: bool,
-    /// Until when, in milliseconds since the Unix epoch.
+    /// It is open until then, in milliseconds since the Unix epoch.
     pub until: i64,
 }
 
@@ -80,7 +75,7 @@ pub struct Told {
     pub lease: Option<Generation>,
     /// How busy it is.
     pub load: Load,
-    /// Its breakers that are not closed, by tool.
+    /// Its breakers that are open, by tool.
     pub breakers: BTreeMap<String, PeerBreaker>,
     /// The newest version of the shard table it has seen.
     pub table_version: u64,
@@ -129,10 +124,11 @@ impl Told {
             ("store.ok", u8::from(self.store_ok).to_string()),
         ];
         let fixed = fixed.map(|(key, value)| (key.to_owned(), value));
-        let breakers = self.breakers.iter().take(BREAKERS).map(|(tool, breaker)| {
-            let state = if breaker.open { "open" } else { "half" };
-            (format!("brk.{tool}"), format!("{state} {}", breaker.until))
-        });
+        let breakers = self
+            .breakers
+            .iter()
+            .take(limits::TOLD_BREAKERS)
+            .map(|(tool, breaker)| (format!("brk.{tool}"), format!("open {}", breaker.until)));
         fixed.into_iter().chain(breakers).collect()
     }
 
@@ -159,7 +155,7 @@ impl Told {
             _ => {
                 let tool = key.strip_prefix("brk.");
                 if let (Some(tool), Some(breaker)) = (tool, parse_breaker(value))
-                    && self.breakers.len() < BREAKERS
+                    && self.breakers.len() < limits::TOLD_BREAKERS
                 {
                     self.breakers.insert(tool.to_owned(), breaker);
                 }
@@ -178,14 +174,8 @@ fn parse_load(text: &str) -> Option<Load> {
 }
 
 fn parse_breaker(text: &str) -> Option<PeerBreaker> {
-    let (state, until) = text.split_once(' ')?;
-    let open = match state {
-        "open" => true,
-        "half" => false,
-        _ => return None,
-    };
-    let until = until.parse().ok()?;
-    Some(PeerBreaker { open, until })
+    let until = text.strip_prefix("open ")?.parse().ok()?;
+    Some(PeerBreaker { until })
 }
 
 #[cfg(test)]
@@ -211,14 +201,7 @@ mod tests {
                 queued: 3,
                 cpu: 85,
             },
-            breakers: [(
-                "http".into(),
-                PeerBreaker {
-                    open: true,
-                    until: 17,
-                },
-            )]
-            .into(),
+            breakers: [("http".into(), PeerBreaker { until: 17 })].into(),
             table_version: 77,
             store_ok: false,
             ..Told::default()
@@ -244,7 +227,7 @@ mod tests {
             keys in prop::collection::btree_map("(brk\\.)?[a-z.]{0,8}", ".{0,20}", 0..100),
         ) {
             let told = read(&keys);
-            prop_assert!(told.breakers.len() <= BREAKERS);
+            prop_assert!(told.breakers.len() <= limits::TOLD_BREAKERS);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crane_core::{Epoch, NodeName, ShardId};
+use crane_core::{Epoch, NodeName, ShardId, limits};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
@@ -20,8 +20,6 @@ use crate::gossip::{Gossip, Members};
 use crate::metrics::OwnershipMetrics;
 use crate::ports::{OwnershipStore, RunHost, Talk};
 
-/// Events that wait for the machine, at most.
-const EVENTS: usize = 4_096;
 /// Longest time between two ticks.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the host is asked how busy its shards are.
@@ -94,7 +92,7 @@ impl std::fmt::Debug for Parts {
 /// Ownership of the node in `parts`. It works while the future that is returned is polled, and ends
 /// when the node has left.
 pub fn start(parts: Parts) -> (Ownership, impl Future<Output = ()> + Send) {
-    let (sender, events) = mpsc::channel(EVENTS);
+    let (sender, events) = mpsc::channel(limits::OWNERSHIP_EVENTS);
     let machine = Machine::new(parts.node.clone(), parts.config.clone());
     let (told, standing) = watch::channel(standing_of(&machine));
     let (table_told, table) = watch::channel(Arc::default());

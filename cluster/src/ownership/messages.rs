@@ -1,14 +1,12 @@
 //! What ownership machines say to each other, as bytes of a gateway's request.
 
-use crane_core::{Epoch, Generation, NodeName, RunId, ShardId};
+use crane_core::{Epoch, Generation, NodeName, RunId, ShardId, limits};
 
 use super::words::{Event, Owner};
 use crate::gateway::envelope::{Malformed, Reader};
 
 /// The kind of request that carries a [`Message`]; the node's own kinds are other numbers.
 pub const KIND: u16 = 1;
-/// Shards or runs that one message names, at most.
-const MANY: usize = 4_096;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +51,7 @@ impl Message {
                 shards, at_most, ..
             } => {
                 bytes.extend(at_most.to_be_bytes());
-                for shard in shards.iter().take(MANY) {
+                for shard in shards.iter().take(limits::OWNERSHIP_NAMES) {
                     bytes.extend(shard.0.to_be_bytes());
                 }
             }
@@ -62,7 +60,7 @@ impl Message {
             } => {
                 bytes.extend(shard.0.to_be_bytes());
                 bytes.extend(epoch.0.to_be_bytes());
-                for run in hot.iter().take(MANY) {
+                for run in hot.iter().take(limits::OWNERSHIP_NAMES) {
                     bytes.extend(run.to_bytes());
                 }
             }
@@ -87,7 +85,7 @@ impl Message {
             0 => {
                 let at_most = u32::from_be_bytes(rest.take()?);
                 let mut shards = Vec::new();
-                while !rest.0.is_empty() && shards.len() < MANY {
+                while !rest.0.is_empty() && shards.len() < limits::OWNERSHIP_NAMES {
                     shards.push(ShardId(u16::from_be_bytes(rest.take()?)));
                 }
                 Ok(Self::Ask {
@@ -100,7 +98,7 @@ impl Message {
                 let shard = ShardId(u16::from_be_bytes(rest.take()?));
                 let epoch = Epoch(u64::from_be_bytes(rest.take()?));
                 let mut hot = Vec::new();
-                while !rest.0.is_empty() && hot.len() < MANY {
+                while !rest.0.is_empty() && hot.len() < limits::OWNERSHIP_NAMES {
                     hot.push(RunId::from_bytes(rest.take()?));
                 }
                 Ok(Self::Assign {

@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crane_core::placement::Assignment;
-use crane_core::{Generation, NodeName};
+use crane_core::{Generation, NodeName, limits};
 
 use super::Machine;
 use super::words::{Elapsed, Owner, Peer, Phase, Sight};
-
-/// Lives of nodes that are remembered as gone, at most; older ones expire by their lease.
-const GONE: usize = 1_024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Known {
@@ -29,7 +26,7 @@ pub(super) struct Peers {
 
 impl Peers {
     pub(super) fn note_gone(&mut self, owner: Owner) {
-        if self.gone.len() < GONE {
+        if self.gone.len() < limits::GONE_LIVES {
             self.gone.insert(owner);
         }
     }

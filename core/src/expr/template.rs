@@ -43,11 +43,6 @@ pub(super) enum Part {
 }
 
 impl Template {
-    /// Whether there is nothing to evaluate.
-    pub fn is_literal(&self) -> bool {
-        matches!(self.body, Body::Literal(_))
-    }
-
     /// The value, when there is nothing to evaluate.
     pub(crate) fn literal(&self) -> Option<&Json> {
         match &self.body {

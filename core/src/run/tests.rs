@@ -241,7 +241,7 @@ impl Bench {
             .map(|(step, state)| (step, state.attempt))
             .collect();
         assert_eq!(running, self.out, "what runs is what was started");
-        assert_eq!(running.len(), self.run.running_steps());
+        assert_eq!(running.len(), self.run.running);
         assert!(running.len() <= self.limits.parallel_steps);
 
         let published = turn.effects.iter().find_map(|effect| match effect {

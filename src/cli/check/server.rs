@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 use crane_core::run::order::{Mark, Order};
-use crane_core::{Round, RunId, RunStatus, Seq, Timestamp};
+use crane_core::{Round, RunId, RunStatus, Seq, Timestamp, limits};
 use crane_store::embedded::{Finding, Report};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,10 +22,6 @@ use crate::client::{Client, Error, Head, status};
 
 /// Runs of a page.
 const PAGE: usize = 50;
-/// How often a run that goes on is asked for.
-const LOOKS: u32 = 5;
-/// Findings that are kept; the rest is counted.
-const FINDINGS: usize = 1_000;
 
 /// What a list says of a run.
 #[derive(Clone, Copy, Deserialize)]
@@ -114,7 +110,7 @@ impl Check<'_> {
         self.report.runs += 1;
         let mut looks = 1;
         let look = loop {
-            match self.look(listed, looks == LOOKS).await {
+            match self.look(listed, looks == limits::CHECK_LOOKS).await {
                 Ok(Some(look)) => break look,
                 Ok(None) => looks += 1,
                 Err(error) if error.refused(StatusCode::NOT_FOUND).is_some() => {
@@ -169,7 +165,7 @@ impl Check<'_> {
     }
 
     fn find(&mut self, run: Option<RunId>, detail: String) {
-        if self.report.findings.len() >= FINDINGS {
+        if self.report.findings.len() >= limits::FINDINGS {
             self.left_out += 1;
             return;
         }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crane_core::run::view::run_view;
-use crane_core::{Run, RunId, RunStatus, Seq};
+use crane_core::{Run, RunId, RunStatus, Seq, limits};
 use crane_store::{Filter, Page};
 use tokio::task::JoinSet;
 
@@ -14,8 +14,6 @@ use crate::live::Live;
 use crate::node::{LOCAL_NAME, Node};
 use crate::output::{self, Table, one_line};
 
-/// Runs that are followed at a time; the others go on unseen until it is their turn.
-const FOLLOWED: usize = 64;
 /// Longest result in a table, in characters.
 const RESULT_CHARS: usize = 80;
 /// Runs read from the store's list at a time.
@@ -127,14 +125,14 @@ async fn follow_all(node: &Node, unfinished: Vec<(RunId, Seq)>) -> Result<Vec<Ru
         1 => Live::of_one(),
         count => Live::of_several(count),
     }));
-    for (id, _) in unfinished.iter().skip(FOLLOWED) {
+    for (id, _) in unfinished.iter().skip(limits::FOLLOWED_RUNS) {
         node.runtime().resume(*id);
     }
     let mut ended: Vec<Option<Run>> = Vec::new();
     ended.resize_with(unfinished.len(), || None);
     let mut followers = JoinSet::new();
     for (position, (id, seen)) in unfinished.into_iter().enumerate() {
-        if followers.len() >= FOLLOWED {
+        if followers.len() >= limits::FOLLOWED_RUNS {
             collect(followers.join_next().await, &mut ended)?;
         }
         let (node, live) = (node.clone(), live.clone());

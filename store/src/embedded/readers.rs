@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, PoisonError};
 
-use crane_core::{RunId, Seq};
+use crane_core::{RunId, Seq, limits};
 use tokio::sync::oneshot;
 
 use super::live::{Chunk, FROM_HISTORY, Live};
@@ -18,9 +18,6 @@ use crate::{Append, Encoded, Error, RunImage, Summary, Write, codec};
 
 /// Number of threads: one that waits for the disk must not hold up the other's page cache hits.
 pub(crate) const THREADS: usize = 2;
-
-/// How often a run is looked for again that moved from one place to the next meanwhile.
-const TRIES: usize = 100;
 
 /// Something to read.
 pub(crate) enum Request {
@@ -110,7 +107,7 @@ pub(crate) fn load_from_memory(shared: &Shared, run: RunId) -> Option<RunImage> 
 fn load(shared: &Shared, run: RunId) -> Result<Option<RunImage>, Error> {
     // A run moves on from the live table to history, and from there into nothing; between two
     // looks it may have been in both or in neither.
-    for _ in 0..TRIES {
+    for _ in 0..limits::MOVED_RUN_TRIES {
         if let Some(live) = shared.live.get(run) {
             let snapshot = match live.base {
                 Seq(0) => None,

@@ -12,7 +12,6 @@
 //! the store has stopped; nothing is tried again on that file.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crane_core::{RunId, Seq, limits};
 
@@ -25,9 +24,6 @@ use super::readers::Request;
 use super::{Shared, lock, read, record, write};
 use crate::metrics::Trouble;
 use crate::{Append, Error, ToolWrite, Write};
-
-/// How long to wait for space before trying again.
-const SPACE_RETRY: Duration = Duration::from_millis(200);
 
 /// What becomes of a write.
 enum Verdict {
@@ -289,7 +285,7 @@ impl Writer {
                         self.shared.disk.set_full(false);
                         return Ok(());
                     }
-                    if self.shared.queue.pause(SPACE_RETRY) {
+                    if self.shared.queue.pause(limits::SPACE_PAUSE) {
                         return Err(error);
                     }
                 }

@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::frame::{self, HEADER, Kind};
 use super::{FinishedRun, Place, io_error, segment};
 use crate::{Encoded, Error, codec};
-
-/// Files kept open; a segment is 64 MiB, so hundreds may exist.
-const OPEN_FILES: usize = 32;
+use crane_core::limits;
 
 /// First read of a record; most are shorter.
 const FIRST_READ: usize = 4096;
@@ -118,7 +116,7 @@ impl HistoryReader {
         let Some(file) = segment::open_to_read(path)?.map(Arc::new) else {
             return Ok(None);
         };
-        if files.len() == OPEN_FILES {
+        if files.len() == limits::HISTORY_FILES {
             files.remove(0);
         }
         files.push((segment, Arc::clone(&file)));

@@ -7,18 +7,13 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
-use crane_core::{Epoch, RunId, Seq};
+use crane_core::{Epoch, RunId, Seq, limits};
 use serde_json::Value;
 
 use super::queue::{Job, Task, Waiter};
 use super::types::{Time, Uuid, big, status_number, to_text};
 use super::{shards, types};
 use crate::{Append, Error, Fence, Summary, ToolWrite, Write};
-
-/// Most rows of one statement; beyond that a commit costs more than it shares (measured).
-pub(crate) const MAX_ROWS: usize = 512;
-/// Most bytes of events of one statement; a larger batch goes alone.
-pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// Events of one run, of one or several batches.
 pub(crate) struct Row<'a> {
@@ -86,7 +81,8 @@ impl Group {
         let mut bytes = 0;
         while let Some(job) = queued.front() {
             let size = size(&job.task);
-            let full = group.tasks.len() >= MAX_ROWS || bytes + size > MAX_BYTES;
+            let full = group.tasks.len() >= limits::STATEMENT_ROWS
+                || bytes + size > limits::STATEMENT_BYTES;
             if full && !group.tasks.is_empty() {
                 break;
             }

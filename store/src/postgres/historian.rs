@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crane_core::{RunId, ShardId};
+use crane_core::{RunId, ShardId, limits};
 use futures_util::TryStreamExt;
 use tokio::sync::{Notify, oneshot};
 
@@ -20,14 +20,8 @@ use super::{describe, lock, merge, shards, sql};
 use crate::metrics::{self, Trouble};
 use crate::{Append, Encoded, Error, codec};
 
-/// Ended runs that are described by one statement.
-const BATCH: usize = 64;
-/// Ended runs that may wait; beyond, they are left for a sweep of their shard.
-const MOST_WAITING: usize = 50_000;
 /// After so many ended runs, retention looks for old ones.
 const RETIRE_EVERY: u64 = 1_000;
-/// Runs removed by one statement.
-const RETIRE_BATCH: i64 = 500;
 /// When nothing ends, retention looks this often.
 const RETIRE_PERIOD: Duration = Duration::from_secs(3600);
 
@@ -58,13 +52,13 @@ impl Errands {
             return;
         }
         let mut inner = lock(&self.inner);
-        if long && inner.merge.len() < MOST_WAITING {
+        if long && inner.merge.len() < limits::HISTORY_WAITING {
             inner.merge.push_back(append.run);
         }
         if ended {
             inner.ended += 1;
             inner.retire |= inner.ended.is_multiple_of(RETIRE_EVERY);
-            if inner.describe.len() < MOST_WAITING {
+            if inner.describe.len() < limits::HISTORY_WAITING {
                 inner.describe.push_back(append.run);
             } else {
                 inner.sweep.insert(append.run.shard());
@@ -142,7 +136,7 @@ enum Work {
 impl Inner {
     fn take(&mut self) -> Option<Work> {
         if !self.describe.is_empty() {
-            let count = self.describe.len().min(BATCH);
+            let count = self.describe.len().min(limits::HISTORY_BATCH);
             return Some(Work::Describe(self.describe.drain(..count).collect()));
         }
         if let Some(run) = self.merge.pop_front() {
@@ -205,7 +199,7 @@ async fn retire(shared: &Shared) -> Result<(), Problem> {
         let loan = shared.pool.get(&shared.connector).await?;
         let removed = loan
             .conn()?
-            .execute(sql::RETIRE, &[&before, &RETIRE_BATCH])
+            .execute(sql::RETIRE, &[&before, &limits::RETIRE_BATCH])
             .await?;
         if removed == 0 {
             return Ok(());
@@ -219,7 +213,7 @@ async fn sweep(shared: &Shared, which: &[ShardId]) -> Result<(), Problem> {
     let mut before = Vec::new();
     loop {
         let loan = shared.pool.get(&shared.connector).await?;
-        let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limits::HISTORY_BATCH).unwrap_or(i64::MAX);
         let rows = loan
             .conn()?
             .query(sql::UNDESCRIBED, &[&which, &limit])

@@ -1,4 +1,4 @@
-//! Renewing the lease, on a connection that does nothing else.
+//! Renewing the lease when the node asks for it, on a connection that does nothing else.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use super::clock::boot_time;
 use super::connect::{Conn, Purpose, within};
 use super::problem::Problem;
-use super::shared::{Delays, Phase, Shared};
+use super::shared::{Delays, Shared};
 use super::{shards, sql};
 use crate::Error;
 use crate::leases::Incarnation;
@@ -80,28 +80,6 @@ async fn ask(
         Ok(changed > 0)
     })
     .await
-}
-
-/// Renews each quarter of a lease, from the first lease on until the store ends.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut joined = shared.lease.joined();
-    let mut phase = shared.phase.subscribe();
-    let work = async {
-        loop {
-            if shared.lease.owner().is_none() && joined.changed().await.is_err() {
-                return;
-            }
-            tokio::time::sleep(shared.lease.ttl() / 4).await;
-            if shared.lease.owner().is_some() {
-                // A loss is told by the lease itself.
-                let _ = renew(&shared).await;
-            }
-        }
-    };
-    tokio::select! {
-        () = work => {}
-        _ = phase.wait_for(|phase| *phase != Phase::Open) => {}
-    }
 }
 
 /// Closes the connection.

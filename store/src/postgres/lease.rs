@@ -7,19 +7,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::clock::boot_time;
 use super::lock;
 use crate::Error;
 use crate::leases::{Incarnation, Owner};
-
-/// A lease that was lost.
-#[derive(Clone, Debug)]
-struct Loss {
-    incarnation: Incarnation,
-    reason: Arc<str>,
-}
 
 #[derive(Clone, Debug)]
 struct Held {
@@ -34,9 +25,8 @@ pub(crate) struct Lease {
     node: Arc<str>,
     ttl: Duration,
     held: Mutex<Option<Held>>,
-    losses: watch::Sender<Option<Loss>>,
-    /// Tells whoever renews that there is something to renew.
-    joined: watch::Sender<Incarnation>,
+    /// Why the last one was lost.
+    lost: Mutex<Option<Arc<str>>>,
 }
 
 impl Lease {
@@ -46,8 +36,7 @@ impl Lease {
             node: node.into(),
             ttl,
             held: Mutex::new(None),
-            losses: watch::Sender::new(None),
-            joined: watch::Sender::new(Incarnation(0)),
+            lost: Mutex::new(None),
         }
     }
 
@@ -83,7 +72,6 @@ impl Lease {
             owner: owner.clone(),
             sent,
         });
-        self.joined.send_replace(incarnation);
         owner
     }
 
@@ -112,7 +100,7 @@ impl Lease {
             .is_none_or(|held| boot_time() >= held.sent + self.ttl)
     }
 
-    /// The lease is lost, if it is still that one; says so to everybody who waits.
+    /// The lease is lost, if it is still that one; what a caller gets who needs it.
     pub(crate) fn lose(&self, incarnation: Incarnation, reason: &str) -> Error {
         let reason: Arc<str> = reason.into();
         let mut held = lock(&self.held);
@@ -123,10 +111,7 @@ impl Lease {
             *held = None;
             drop(held);
             tracing::warn!(node = %self.node, %incarnation, %reason, "lost the lease");
-            self.losses.send_replace(Some(Loss {
-                incarnation,
-                reason: Arc::clone(&reason),
-            }));
+            *lock(&self.lost) = Some(Arc::clone(&reason));
         }
         Error::LeaseLost {
             node: Arc::clone(&self.node),
@@ -154,43 +139,17 @@ impl Lease {
 
     /// What a renewal without a lease gets.
     pub(crate) fn none(&self) -> Error {
-        let loss = self.losses.borrow();
+        let lost = lock(&self.lost).clone();
         Error::LeaseLost {
             node: Arc::clone(&self.node),
-            reason: loss
-                .as_ref()
-                .map_or("it holds none".into(), |loss| Arc::clone(&loss.reason)),
+            reason: lost.unwrap_or_else(|| "it holds none".into()),
         }
-    }
-
-    /// Resolves when the lease held now, or the next one, is lost.
-    pub(crate) fn lost(&self) -> impl Future<Output = Arc<str>> + Send + use<> {
-        let mut losses = self.losses.subscribe();
-        let after = match self.owner() {
-            Some(owner) => owner.incarnation.0.saturating_sub(1),
-            None => losses.borrow().as_ref().map_or(0, |l| l.incarnation.0),
-        };
-        async move {
-            let newer =
-                |loss: &Option<Loss>| loss.as_ref().is_some_and(|loss| loss.incarnation.0 > after);
-            match losses.wait_for(newer).await.map(|loss| loss.clone()) {
-                Ok(Some(loss)) => loss.reason,
-                // The store is gone.
-                Ok(None) | Err(_) => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Told with each lease that is granted.
-    pub(crate) fn joined(&self) -> watch::Receiver<Incarnation> {
-        self.joined.subscribe()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt;
 
     #[test]
     fn steps_may_start_for_nine_tenths_of_what_was_granted() {
@@ -214,23 +173,18 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_once_to_those_who_wait_for_it() {
+    fn a_loss_is_of_the_lease_that_is_held_and_its_reason_is_remembered() {
         let lease = Lease::new("a", Duration::from_secs(10));
+        let reason = || lease.none().to_string();
+        assert!(reason().ends_with("it holds none"), "{}", reason());
         lease.granted(Incarnation(7), boot_time());
-        let mut first = Box::pin(lease.lost());
-        assert!((&mut first).now_or_never().is_none());
         lease.lose(Incarnation(6), "an older one");
-        assert!((&mut first).now_or_never().is_none());
+        assert!(lease.owner().is_some());
         lease.lose(Incarnation(7), "gone");
-        assert_eq!(first.now_or_never().as_deref(), Some("gone"));
-        let mut next = Box::pin(lease.lost());
-        assert!(
-            (&mut next).now_or_never().is_none(),
-            "that was the last one"
-        );
+        assert!(lease.owner().is_none());
+        assert!(reason().ends_with("gone"), "{}", reason());
         lease.granted(Incarnation(8), boot_time());
         lease.lose(Incarnation(8), "again");
-        assert_eq!(next.now_or_never().as_deref(), Some("again"));
-        assert!(lease.owner().is_none());
+        assert!(reason().ends_with("again"), "{}", reason());
     }
 }

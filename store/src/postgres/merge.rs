@@ -4,12 +4,12 @@
 //! The newest row is never touched: it is where the next append looks for the run's last event, and
 //! what stops a statement that was sent twice.
 
-use crane_core::{RunId, Seq};
+use crane_core::{RunId, Seq, limits};
 
 use super::problem::Problem;
 use super::shared::Shared;
+use super::sql;
 use super::types::Uuid;
-use super::{batch, sql};
 
 /// Events after which the rows of a run are looked at, and from which on a row is left alone.
 const EVENTS: i64 = 256;
@@ -68,7 +68,7 @@ fn parts(extents: &[Extent]) -> Vec<Part> {
         // With a leftover in between, the events would be joined wrongly.
         return Vec::new();
     };
-    let most = i64::try_from(batch::MAX_BYTES).unwrap_or(i64::MAX);
+    let most = i64::try_from(limits::STATEMENT_BYTES).unwrap_or(i64::MAX);
     let mut parts: Vec<Part> = Vec::new();
     let mut bytes = 0;
     for row in rest {
@@ -132,7 +132,7 @@ mod tests {
         let merged = parts(&rows(&[300, 301, 302, 303], 10));
         assert_eq!(merged.len(), 1);
         assert_eq!((merged[0].after, merged[0].seq), (300, 302));
-        let heavy = i64::try_from(batch::MAX_BYTES).expect("a number") - 5;
+        let heavy = i64::try_from(limits::STATEMENT_BYTES).expect("a number") - 5;
         assert_eq!(parts(&rows(&[1, 2, 3, 4], heavy)), []);
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crane_core::{Json, Round, RunId, RunStatus, Seq, Timestamp};
+use crane_core::{Json, Round, RunId, RunStatus, Seq, Timestamp, limits};
 use tokio_postgres::Row;
 
 use super::batch::json_labels;
@@ -17,9 +17,6 @@ use super::shared::Shared;
 use super::types::{Time, Uuid, from_text, status_number, status_of, to_text, unsigned};
 use super::{shards, sql};
 use crate::{Encoded, Error, Fence, Filter, Listing, Page, RunImage, Summary, Unfinished};
-
-/// Runs of one page of a restore.
-pub(crate) const RESTORE_PAGE: usize = 1_000;
 
 /// The rows of a statement; tried again while the database is away.
 pub(crate) async fn query(
@@ -234,11 +231,11 @@ impl Restore {
         if self.is_done {
             return Ok(None);
         }
-        let limit = i64::try_from(RESTORE_PAGE).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limits::RESTORE_PAGE).unwrap_or(i64::MAX);
         let (at, run) = (Time(self.after.0), Uuid(self.after.1));
         let params: Params<'_> = &[&self.shards, &at, &run, &limit];
         let rows = query(&self.shared, "restore", sql::UNFINISHED, params).await?;
-        self.is_done = rows.len() < RESTORE_PAGE;
+        self.is_done = rows.len() < limits::RESTORE_PAGE;
         let mut page = Vec::with_capacity(rows.len());
         for row in &rows {
             let (run, summary) = run_of(row, 0)?;

@@ -285,12 +285,10 @@ pub(crate) async fn table(shared: &Shared) -> Result<ShardTable, Error> {
 fn read_table(shards: &[Row], nodes: &[Row]) -> Result<ShardTable, Problem> {
     let mut table = ShardTable::default();
     for row in shards {
-        let epoch = Epoch(unsigned(row.try_get(1)?));
-        table.version += epoch.0;
         let owner: Option<i64> = row.try_get(2)?;
         table.shards.push(ShardRow {
             shard: shard(row.try_get(0)?),
-            epoch,
+            epoch: Epoch(unsigned(row.try_get(1)?)),
             owner: owner.map(|number| Incarnation(unsigned(number))),
         });
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use crane_core::Timestamp;
+use crane_core::{Timestamp, limits};
 use tokio::sync::watch;
 
 use super::clock::boot_time;
@@ -93,11 +93,11 @@ impl Shared {
 pub(crate) struct Delays(backon::ExponentialBackoff);
 
 impl Delays {
-    /// From 20 ms on, never longer than a fraction of a lease.
+    /// From [`limits::STORE_PAUSE`] on, never longer than a fraction of a lease.
     pub(crate) fn new(ttl: Duration) -> Self {
-        let longest = (ttl / 8).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        let longest = (ttl / 8).clamp(limits::STORE_PAUSE, limits::STORE_PAUSE_MAX);
         let builder = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(20))
+            .with_min_delay(limits::STORE_PAUSE)
             .with_max_delay(longest)
             .with_jitter()
             .without_max_times();
@@ -106,7 +106,7 @@ impl Delays {
 
     /// The next delay.
     pub(crate) fn next(&mut self) -> Duration {
-        self.0.next().unwrap_or(Duration::from_secs(1))
+        self.0.next().unwrap_or(limits::STORE_PAUSE_MAX)
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
+use crane_core::limits;
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -24,9 +25,6 @@ use super::writer::Writer;
 use super::{Options, historian, keeper, lock, shards};
 use crate::metrics::Metrics;
 use crate::{Ack, Error, Write};
-
-/// Connections that write; each has half of the shards.
-const WRITERS: usize = 2;
 
 /// Threads of a store: so that a renewal does not wait while another one works.
 const THREADS: usize = 2;
@@ -109,16 +107,16 @@ impl PostgresStore {
         shared.metrics.recovery_seconds.record(took);
         tracing::info!(place = %shared.connector.place, ?took, "opened the store");
         let store = Self {
-            queues: (0..WRITERS).map(|_| Arc::default()).collect(),
+            queues: (0..limits::STORE_WRITERS).map(|_| Arc::default()).collect(),
             shared,
             engine,
             workers: Mutex::default(),
         };
-        store.start_workers(options.renews);
+        store.start_workers();
         Ok(store)
     }
 
-    fn start_workers(&self, renews: bool) {
+    fn start_workers(&self) {
         let Some(engine) = self.engine.handle() else {
             return;
         };
@@ -129,11 +127,6 @@ impl PostgresStore {
         }
         let historian = historian::run(Arc::clone(&self.shared));
         workers.push(supervised(engine, &self.shared, "the historian", historian));
-        if renews {
-            // Ends with the phase; nobody waits for it.
-            let keeper = keeper::run(Arc::clone(&self.shared));
-            drop(supervised(engine, &self.shared, "the keeper", keeper));
-        }
     }
 
     /// Work on the store's own threads, whoever polls it.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::{Options, PostgresStore};
+use super::Options;
 use crate::RunStore;
 use crate::conformance::{Open, Retire};
 use crate::memory::MemoryStore;
@@ -50,7 +50,7 @@ fn open_and_retire() -> (Open, Retire) {
     let open: Open = Box::new(move || {
         let options = Options::new(&url, "a", ticking.as_clock());
         async move {
-            let store = PostgresStore::open(options).await.unwrap();
+            let store = kit::open(options).await.unwrap();
             let store: Arc<dyn RunStore> = Arc::new(store);
             store
         }

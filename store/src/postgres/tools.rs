@@ -12,9 +12,6 @@ use super::types::{Uuid, from_text, to_text, unsigned};
 use crate::tool_data::ToolData;
 use crate::{Error, ToolWrite};
 
-/// Most changed rows of one statement.
-const MAX_ROWS: usize = 5_000;
-
 /// A write and what it gets.
 pub(crate) type Outcome = (usize, Result<(), Error>);
 
@@ -46,7 +43,7 @@ impl Calls {
                 calls.refused.push((job, refusal));
                 continue;
             }
-            if call.names.len() + write.rows.len() > MAX_ROWS {
+            if call.names.len() + write.rows.len() > limits::STATEMENT_TOOL_ROWS {
                 calls.statements.push(std::mem::take(&mut call));
             }
             call.push(job, write);

@@ -26,10 +26,6 @@ use super::{batch, sql, tools};
 use crate::metrics::{self, Trouble};
 use crate::{Append, Error, Write, codec};
 
-/// How often a row is sent again of which the database says neither that it is there nor that it
-/// is not: an earlier, lost statement is just ending.
-const UNCLEAR_TRIES: usize = 50;
-
 /// Why a statement is not sent again.
 pub(crate) enum Stop {
     /// The lease has run out while the database was away.
@@ -183,7 +179,7 @@ impl Writer {
             return conflict(self.head(append).await?);
         }
         let row = [Row::of(append, 0)];
-        for _ in 0..UNCLEAR_TRIES {
+        for _ in 0..limits::UNCLEAR_TRIES {
             let verdict = match self.append(&row).await {
                 Ok(verdicts) => verdicts.into_iter().next(),
                 Err(Stop::Refused(problem)) if problem.is_of_values() => {

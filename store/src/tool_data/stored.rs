@@ -5,8 +5,6 @@
 //!   value:  version u16 | body        as everything in codec.rs
 //! ```
 
-use std::sync::Arc;
-
 use crane_core::{Json, RunId};
 
 use super::{Item, Remembered, ToolData};
@@ -34,26 +32,6 @@ impl ToolData {
     pub fn mark_dirty<'a>(&mut self, keys: impl IntoIterator<Item = &'a [u8]>) {
         self.dirty
             .extend(keys.into_iter().filter_map(Item::from_key));
-    }
-
-    /// Everything there is, by key.
-    pub fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut all = Vec::new();
-        for (name, tool) in &self.tools {
-            let rows = tool.rows.keys().map(|row| Item::Row {
-                tool: Arc::clone(name),
-                row: Arc::clone(row),
-            });
-            let results = tool.results.keys().map(|key| Item::Result {
-                tool: Arc::clone(name),
-                key: Arc::clone(key),
-            });
-            for item in rows.chain(results) {
-                all.extend(self.stored(&item).map(|value| (item.to_key(), value)));
-            }
-        }
-        all.sort_unstable();
-        all
     }
 
     /// Takes in what was stored.

@@ -95,7 +95,7 @@ async fn more_than_a_node_can_work_on_is_refused_at_once() {
     slow.deadline = Duration::from_secs(60);
     let bytes = Frame::Whole(slow.encode()).encode();
     let mut waiting = Vec::new();
-    for _ in 0..UNDER_WAY {
+    for _ in 0..limits::PEER_REQUESTS {
         let (sender, receiver) = ractor::concurrency::oneshot();
         let port = RpcReplyPort::from(sender);
         actor
@@ -137,7 +137,7 @@ async fn requests_that_are_held_back_on_purpose_keep_out_no_others() {
     };
     let waiting = Frame::Whole(waiting.encode()).encode();
     let mut ports = Vec::new();
-    for _ in 0..2 * UNDER_WAY {
+    for _ in 0..2 * limits::PEER_REQUESTS {
         let (port, reply) = ractor::concurrency::oneshot();
         ports.push(reply);
         let call = GatewayMsg::Call(waiting.clone(), port.into());

@@ -65,13 +65,13 @@ fn keys_are_changed_without_a_gap() {
 #[test]
 fn the_senders_that_are_remembered_are_bounded() {
     let mut b = Seal::new("c", &[KEY], [0xff; 12]);
-    for number in 0..=u16::try_from(SENDERS).expect("it fits") {
+    for number in 0..=u16::try_from(limits::GOSSIP_SENDERS).expect("it fits") {
         let mut sender = [0; 12];
         sender[..2].copy_from_slice(&number.to_be_bytes());
         let datagram = Seal::new("c", &[KEY], sender).seal(b"x");
         assert!(b.open(&datagram.expect("there is a key")).is_ok());
     }
-    assert_eq!(b.windows.len(), SENDERS);
+    assert_eq!(b.windows.len(), limits::GOSSIP_SENDERS);
 }
 
 proptest! {

@@ -126,7 +126,6 @@ fn an_answer_that_comes_late_prolongs_from_when_it_was_asked_for() {
     let (by, sent) = (LIFE, at(2_400));
     let actions = machine.step(at(4_000), Event::Renewed { by, sent });
     assert!(actions.contains(&Action::LeaseUntil(at(2_400 + 2_700))));
-    assert_eq!(machine.lease_until(), at(5_100));
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn the_plan_that_the_api_shows_can_be_sent_back() {
 fn fields_that_are_left_out_have_their_defaults() {
     let step = only_step(json!({}));
     assert_eq!(step.written_input, json!({}));
-    assert!(step.input.is_literal());
+    assert!(step.input.literal().is_some());
     assert_eq!(step.retry, RetryPolicy::default());
     assert_eq!(step.delivery, Delivery::AtLeastOnce);
     assert_eq!(step.on_error, OnError::Fail);
@@ -146,7 +146,7 @@ fn a_doubled_dollar_reaches_the_schema_as_the_text_it_is() {
         {"id": "a", "tool": "calculator", "input": {"expression": "$${x}"}}
     ]}))
     .unwrap();
-    assert!(plan.steps[0].input.is_literal());
+    assert!(plan.steps[0].input.literal().is_some());
 }
 
 #[test]

@@ -82,17 +82,17 @@ fn a_batch_that_makes_no_sense_is_no_row_and_nothing_follows_it() {
 
 #[test]
 fn a_statement_is_bounded_in_rows_and_bytes() {
-    let many =
-        (0..MAX_ROWS + 1).map(|n| append(u8::try_from(n % 200).unwrap(), (n / 200) as u64, 1, 1));
+    let many = (0..limits::STATEMENT_ROWS + 1)
+        .map(|n| append(u8::try_from(n % 200).unwrap(), (n / 200) as u64, 1, 1));
     let sizes: Vec<usize> = groups(many.collect())
         .iter()
         .map(|(size, _)| *size)
         .collect();
-    assert_eq!(sizes, [MAX_ROWS, 1]);
+    assert_eq!(sizes, [limits::STATEMENT_ROWS, 1]);
     let large = vec![
-        append(1, 0, 1, MAX_BYTES - 10),
+        append(1, 0, 1, limits::STATEMENT_BYTES - 10),
         append(2, 0, 1, 11),
-        append(3, 0, 1, 2 * MAX_BYTES),
+        append(3, 0, 1, 2 * limits::STATEMENT_BYTES),
     ];
     let sizes: Vec<usize> = groups(large).iter().map(|(size, _)| *size).collect();
     assert_eq!(sizes, [1, 1, 1]);

@@ -180,10 +180,6 @@ impl Leases for PostgresStore {
         self.shared.lease.owner()
     }
 
-    fn lost(&self) -> BoxFuture<'static, Arc<str>> {
-        Box::pin(self.shared.lease.lost())
-    }
-
     fn table(&self) -> BoxFuture<'_, Result<ShardTable, Error>> {
         let shared = Arc::clone(&self.shared);
         self.on_engine(async move { shards::table(&shared).await })

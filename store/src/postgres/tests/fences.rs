@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crane_core::Seq;
 
-use super::kit::{Database, Told, all_shards, expect, outcome, submit, tell, until, waiting};
+use super::kit::{self, Database, Told, all_shards, expect, outcome, submit, tell, until, waiting};
 use super::proxy::Proxy;
 use crate::leases::{Death, Leases};
-use crate::postgres::{PostgresStore, verify};
+use crate::postgres::verify;
 use crate::{Error, RunStore};
 
 /// Longer than any test takes: nothing runs out by itself.
@@ -105,7 +105,7 @@ async fn a_former_owner_goes_on(database: &Database<'_>, fenced: bool) -> Vec<St
     let mut options = database.options("a");
     options.ttl = LONG;
     options.unfenced = !fenced;
-    let old = PostgresStore::open(options).await.unwrap();
+    let old = kit::open(options).await.unwrap();
     let fences = old.acquire(all_shards()).await.unwrap();
     let mut told = Told::new(1, &fences);
     let stale = told.epoch;
@@ -153,7 +153,7 @@ async fn a_lost_answer_is_found_out_and_nothing_is_written_twice() {
     let mut options = database.options("a");
     options.url = proxy.url(&database);
     options.ttl = LONG;
-    let store = PostgresStore::open(options).await.unwrap();
+    let store = kit::open(options).await.unwrap();
     let fences = store.acquire(all_shards()).await.unwrap();
     // Created, continued, ended: each time the answer is lost.
     let mut told = Told::new(1, &fences);

@@ -7,8 +7,10 @@ use crane_core::event::FailureReason;
 use crane_core::tool::{ErrorKind, ToolError};
 use crane_core::{Attempt, Event, Json, RunStatus, StepIndex};
 
-use super::kit::{Database, TestClock, Told, all_shards, expect, outcome, submit, tell, until};
-use crate::postgres::{PostgresStore, verify};
+use super::kit::{
+    self, Database, TestClock, Told, all_shards, expect, outcome, submit, tell, until,
+};
+use crate::postgres::verify;
 use crate::{Filter, Page, RunStore, ToolWrite, Write, commit};
 
 #[tokio::test]
@@ -211,7 +213,7 @@ async fn two_nodes_may_remove_old_runs_at_once() {
     let open = |node: &str| {
         let mut options = database.options(node);
         options.now = clock.as_clock();
-        PostgresStore::open(options)
+        kit::open(options)
     };
     let (a, b) = (open("a").await.unwrap(), open("b").await.unwrap());
     let fences = a.acquire(all_shards()).await.unwrap();

@@ -1,7 +1,7 @@
 //! What the tests of this folder share: a clock, stores on a database, runs to write.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crane_core::event::{Accepted, Labels};
@@ -10,10 +10,12 @@ use crane_core::{
     Attempt, Epoch, Event, Json, Record, Round, RunId, RunStatus, Seq, ShardId, StepIndex,
     Timestamp,
 };
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::server::Server;
-use crate::postgres::{Clock, Options, PostgresStore};
+use crate::postgres::shared::Phase;
+use crate::postgres::{Clock, Options, PostgresStore, keeper};
 use crate::{Append, Encoded, Error, Fence, RunStore, Summary, Write, codec};
 
 /// Longest time that anything a test waits for may take.
@@ -65,14 +67,14 @@ impl<'s> Database<'s> {
     }
 
     pub(super) async fn open(&self, node: &str) -> PostgresStore {
-        PostgresStore::open(self.options(node)).await.unwrap()
+        open(self.options(node)).await.unwrap()
     }
 
     /// With a lease of this length.
     pub(super) async fn open_for(&self, node: &str, ttl: Duration) -> PostgresStore {
         let mut options = self.options(node);
         options.ttl = ttl;
-        PostgresStore::open(options).await.unwrap()
+        open(options).await.unwrap()
     }
 
     /// Carries out SQL in Crane's schema.
@@ -93,6 +95,32 @@ impl<'s> Database<'s> {
             .unwrap();
         client
     }
+}
+
+/// Opens a store whose lease is renewed, as the ownership machine of a node does, until the store
+/// ends.
+pub(super) async fn open(options: Options) -> Result<PostgresStore, Error> {
+    // Threads of its own: tests wait for programs.
+    static RENEWING: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+    let store = PostgresStore::open(options).await?;
+    let shared = Arc::clone(&store.shared);
+    RENEWING.spawn(async move {
+        let mut phase = shared.phase.subscribe();
+        let renewing = async {
+            loop {
+                tokio::time::sleep(shared.lease.ttl() / 4).await;
+                if shared.lease.owner().is_some() {
+                    // A loss is found by those whom it concerns.
+                    let _ = keeper::renew(&shared).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = renewing => {}
+            _ = phase.wait_for(|phase| *phase != Phase::Open) => {}
+        }
+    });
+    Ok(store)
 }
 
 /// Waits until a condition holds.

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::kit::{Database, TestClock, Told, all_shards, expect, outcome, submit, tell, until};
+use super::kit::{
+    self, Database, TestClock, Told, all_shards, expect, outcome, submit, tell, until,
+};
 use crate::leases::Leases;
-use crate::postgres::{Options, PostgresStore, verify};
+use crate::postgres::{Options, verify};
 use crate::{Error, RunStore};
 
 const URL: &str = "CRANE_TEST_PAUSED_URL";
@@ -22,7 +24,7 @@ async fn the_process_that_is_paused() {
     let Ok(url) = std::env::var(URL) else { return };
     let mut options = Options::new(url, "a", TestClock::default().as_clock());
     options.ttl = TTL;
-    let store = PostgresStore::open(options).await.unwrap();
+    let store = kit::open(options).await.unwrap();
     let fences = store.acquire(all_shards()).await.unwrap();
     let mut told = Told::new(1, &fences);
     tell(&store, &mut told).await;

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::kit::{Database, Told, all_shards, expect, tell};
+use super::kit::{self, Database, Told, all_shards, expect, tell};
 use super::server::Server;
 use crate::RunStore;
 use crate::postgres::connect::Connector;
 use crate::postgres::migrate::{MIGRATIONS, migrate};
-use crate::postgres::{Options, PostgresStore, verify};
+use crate::postgres::{Options, verify};
 
 /// Why a store did not open.
 async fn refusal(options: Options) -> String {
-    match PostgresStore::open(options).await {
+    match kit::open(options).await {
         Ok(_) => panic!("it opened"),
         Err(error) => error.to_string(),
     }
@@ -41,7 +41,7 @@ async fn a_server_that_may_lose_what_it_has_committed_is_refused_unless_told() {
     );
     let mut options = database.options("a");
     options.allow_unsafe = true;
-    let store = PostgresStore::open(options).await.unwrap();
+    let store = kit::open(options).await.unwrap();
     let fences = store.acquire(all_shards()).await.unwrap();
     tell(&store, &mut Told::new(1, &fences)).await;
 }
@@ -92,7 +92,7 @@ async fn a_missing_database_or_permission_is_told_with_its_remedy() {
     );
     // A schema of its own is all it needs.
     database.sql(&format!("CREATE SCHEMA crane AUTHORIZATION {user}"));
-    let store = PostgresStore::open(guest).await.unwrap();
+    let store = kit::open(guest).await.unwrap();
     let fences = store.acquire(all_shards()).await.unwrap();
     tell(&store, &mut Told::new(1, &fences)).await;
     store.probe().await.unwrap();
@@ -139,7 +139,7 @@ async fn nodes_that_start_together_migrate_once() {
     };
     let opening = (0..4).map(|number| {
         let options = database.options(&format!("n{number}"));
-        PostgresStore::open(options)
+        kit::open(options)
     });
     for opened in futures_util::future::join_all(opening).await {
         opened.unwrap();
@@ -221,9 +221,7 @@ async fn a_connection_in_tls_is_verified() {
         options.ttl = Duration::from_millis(300);
         options
     };
-    let store = PostgresStore::open(with("localhost", Some(&ca)))
-        .await
-        .unwrap();
+    let store = kit::open(with("localhost", Some(&ca))).await.unwrap();
     store.counts().await.unwrap();
     let in_tls = database.sql(
         "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crane_core::Epoch;
 
-use super::kit::{Database, Told, all_shards, outcome, submit, tell, until, waiting};
+use super::kit::{self, Database, Told, all_shards, outcome, submit, tell, until, waiting};
 use crate::leases::{Death, Leases};
 use crate::postgres::PostgresStore;
 use crate::{Error, RunStore};
@@ -64,7 +64,6 @@ async fn shards_of_a_living_node_are_left_to_it() {
         "a closed store gives everything back"
     );
     let later = b.table().await.unwrap();
-    assert!(later.version > table.version);
     assert_eq!(later.nodes.len(), 1);
 }
 
@@ -156,14 +155,13 @@ async fn a_node_that_starts_again_takes_its_own_shards_when_its_lease_has_run_ou
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_by_itself_and_runs_out_when_nobody_renews_it() {
+async fn a_lease_that_nobody_renews_runs_out_and_one_that_is_renewed_does_not() {
     let Some(database) = Database::shared() else {
         return;
     };
     let keeps = database.open_for("keeps", SHORT).await;
     let mut options = database.options("forgets");
     options.ttl = SHORT;
-    options.renews = false;
     let forgets = PostgresStore::open(options).await.unwrap();
     let owner = keeps.join().await.unwrap();
     let shards = all_shards();
@@ -195,7 +193,6 @@ async fn a_node_that_is_declared_dead_learns_it_with_its_next_renewal() {
         database.open_for("b", LONG).await,
     );
     a.acquire(all_shards()).await.unwrap();
-    let lost = a.lost();
     let which = a.owner().unwrap().incarnation;
     assert!(b.declare_dead(which, Death::Gone).await.unwrap());
     let taken = b.acquire(all_shards()).await.unwrap();
@@ -204,8 +201,11 @@ async fn a_node_that_is_declared_dead_learns_it_with_its_next_renewal() {
         all_shards().len(),
         "at once: it is known to be dead"
     );
-    assert!(matches!(a.renew().await, Err(Error::LeaseLost { .. })));
-    assert!(lost.await.contains("declared"));
+    let renewed = a.renew().await;
+    assert!(
+        matches!(&renewed, Err(Error::LeaseLost { reason, .. }) if reason.contains("declared")),
+        "{renewed:?}"
+    );
     // It comes back as somebody else.
     assert!(a.join().await.unwrap().incarnation > which);
 }
@@ -216,7 +216,7 @@ async fn a_renewal_that_came_before_is_not_declared_over() {
         return;
     };
     let mut options = database.options("a");
-    (options.ttl, options.renews) = (SHORT, false);
+    options.ttl = SHORT;
     let a = PostgresStore::open(options).await.unwrap();
     let b = database.open_for("b", LONG).await;
     let which = a.join().await.unwrap().incarnation;
@@ -257,7 +257,7 @@ async fn a_takeover_ends_the_connections_of_a_dead_node_that_hold_locks() {
     a.acquire(all_shards()).await.unwrap();
     let mut other = database.options("c");
     other.ttl = SHORT;
-    let c = PostgresStore::open(other).await.unwrap();
+    let c = kit::open(other).await.unwrap();
     c.join().await.unwrap();
     let stuck = database.client().await;
     let name = &a.shared.connector.application;
