@@ -44,6 +44,7 @@ mod node;
 #[path = "../../store/src/postgres/tests/programs.rs"]
 mod programs;
 mod restarts;
+mod seeds;
 mod soak;
 mod strangers;
 mod system;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -86,6 +87,20 @@ impl Network {
         );
         run("ip", &["-n", &space, "link", "set", &inside, "up"]);
         run("ip", &["-n", &space, "link", "set", "lo", "up"]);
+    }
+
+    /// Gives a name these addresses, in all namespaces. What runs there sees it: the file stays the
+    /// same one, since another one would not be laid over theirs.
+    pub(crate) fn name(&self, name: &str, addresses: &[Ipv4Addr]) {
+        let lines = addresses
+            .iter()
+            .map(|address| format!("{address} {name}\n"));
+        let lines: String = lines.collect();
+        for number in 0..=self.spaces {
+            let hosts = Path::new(NAMES).join(self.space(number)).join("hosts");
+            let mut hosts = fs::OpenOptions::new().append(true).open(hosts).unwrap();
+            hosts.write_all(lines.as_bytes()).unwrap();
+        }
     }
 
     fn bridge(&self) -> String {

@@ -66,9 +66,8 @@ impl Strangers {
 /// Names of the members that a node sees.
 #[track_caller]
 fn members(node: &Node) -> Vec<String> {
-    let cluster = node.cluster().unwrap();
-    let members = cluster["members"].as_array().unwrap().iter();
-    let name = |member: &Value| member["node"].as_str().unwrap().to_owned();
+    let members = node.members().into_iter();
+    let name = |member: Value| member["node"].as_str().unwrap().to_owned();
     members.map(name).collect()
 }
 
