@@ -2,11 +2,18 @@
 //! nothing else, with a program that was built for release:
 //!
 //! ```text
-//!   cargo test --release --test cluster figures -- --ignored --nocapture --test-threads 1
+//!   cargo build --release
+//!   CRANE_BIN=target/release/crane cargo test --test cluster figures -- --ignored --nocapture \
+//!       --test-threads 1
 //! ```
 //!
-//! * `CRANE_SAMPLES=N`: how often joining, killing and restarting are repeated (5).
-//! * `CRANE_SECONDS=N`: how long throughput and idleness are measured (20).
+//! * `CRANE_SAMPLES=N`: how often all of it is repeated: nodes that join, are killed, cut off,
+//!   restarted, windows of idleness, rounds of throughput (5).
+//! * `CRANE_SECONDS=N`: how long a window or a round lasts (20).
+//!
+//! One of them: `figures_of_joining`, `figures_of_a_kill`, `figures_of_being_cut_off`,
+//! `figures_of_a_rolling_restart`, `figures_of_idleness` or `figures_of_throughput` in place of
+//! `figures`. To see that all work takes minutes with `CRANE_SAMPLES=1 CRANE_SECONDS=2`.
 
 mod failover;
 mod rest;
@@ -57,6 +64,36 @@ fn spread(mut times: Vec<Duration>) -> Value {
     json!({
         "samples": times.len(), "min_ms": at(0), "p50_ms": at(50), "p99_ms": at(99), "max_ms": at(100),
     })
+}
+
+/// The median of each value over several measurements, and its ends.
+fn medians(measured: &[Value]) -> Value {
+    let names = measured.first().and_then(Value::as_object);
+    let names = names.into_iter().flat_map(|first| first.keys());
+    let of = |name: &String| {
+        let mut values: Vec<f64> = measured
+            .iter()
+            .filter_map(|one| one[name].as_f64())
+            .collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (values.first().copied(), values.last().copied());
+        let median = values.get(values.len().saturating_sub(1) / 2);
+        json!({ "median": median, "min": min, "max": max })
+    };
+    names.map(|name| (name.clone(), of(name))).collect()
+}
+
+#[test]
+fn medians_are_those_of_each_value() {
+    let measured = [(3.0, 1), (1.0, 2), (200.0, 3)].map(|(a, b)| json!({ "a": a, "b": b }));
+    let medians = medians(&measured);
+    assert_eq!(
+        medians,
+        json!({
+            "a": { "median": 3.0, "min": 1.0, "max": 200.0 },
+            "b": { "median": 2.0, "min": 1.0, "max": 3.0 },
+        })
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //!     │                └── namespace: crane-5         each effect: its key, its node, when
 //!     └── PostgreSQL, the effects, the clients
 //!
-//!   Fleet (network, database, nodes) <── Nemesis: kill, pause, partition, loss, outage
+//!   Fleet (network, database, nodes) <── Nemesis: kill, pause, partition, loss, outage, strangers
 //!                                   └── Load ── Observed ──> checker ──> what is wrong
 //! ```
 //!
@@ -44,6 +44,7 @@ mod node;
 #[path = "../../store/src/postgres/tests/programs.rs"]
 mod programs;
 mod restarts;
+mod seeds;
 mod soak;
 mod strangers;
 mod system;

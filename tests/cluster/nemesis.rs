@@ -1,10 +1,10 @@
-//! What happens to a cluster, and what that explains.
+//! What happens to a cluster, and what that explains (docs/adr/006 says why).
 //!
 //! | what | whose effects may be done twice |
 //! |---|---|
 //! | kill, pause, loss of the database for longer than a lease | of the node it happens to |
 //! | outage of the database for longer than a lease, loss of packets | of every node |
-//! | everything shorter than a lease, whatever is between nodes alone, restarts in order | nobody's |
+//! | what is shorter than a lease or between nodes alone, restarts in order, strangers | nobody's |
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::checker::Disturbance;
 use crate::database::PORT;
 use crate::fleet::Fleet;
+use crate::strangers::Strangers;
 use crate::system::Random;
 
 /// Something that happens.
@@ -40,11 +41,13 @@ pub(crate) enum Act {
     LongOutage,
     /// Two nodes, one after the other, are stopped in order and started again.
     Restart,
+    /// A node of another cluster and one with the wrong secret come, knock, and are killed.
+    Strangers,
 }
 
 impl Act {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Kill,
         Self::ShortPause,
         Self::LongPause,
@@ -56,6 +59,7 @@ impl Act {
         Self::ShortOutage,
         Self::LongOutage,
         Self::Restart,
+        Self::Strangers,
     ];
 }
 
@@ -88,34 +92,10 @@ impl Nemesis {
                 fleet.nodes[victim].resume();
                 vec![victim]
             }
-            Act::Partition => {
-                self.split(fleet, false);
+            Act::Partition | Act::Minority | Act::OneWay | Act::Unanswered | Act::Loss => {
+                let disturbed = self.drop_packets(act, victim, fleet);
                 wait(long);
-                Vec::new()
-            }
-            Act::Minority => {
-                let cut_off = self.split(fleet, true);
-                wait(long);
-                cut_off
-            }
-            Act::OneWay => {
-                let other =
-                    (victim + 1 + self.random.below(fleet.nodes.len() - 1)) % fleet.nodes.len();
-                fleet.network.deafen(victim, other);
-                wait(long);
-                Vec::new()
-            }
-            Act::Unanswered => {
-                fleet.network.deafen_to_port(victim, PORT);
-                wait(long);
-                vec![victim]
-            }
-            Act::Loss => {
-                for node in 0..fleet.nodes.len() {
-                    fleet.network.lose(node, 20);
-                }
-                wait(long);
-                (0..fleet.nodes.len()).collect()
+                disturbed
             }
             Act::ShortOutage => {
                 fleet.database.pause();
@@ -134,11 +114,53 @@ impl Nemesis {
                 restart(fleet, &order[..2]);
                 Vec::new()
             }
+            Act::Strangers => {
+                let strangers = Strangers::start(fleet);
+                strangers.knock(fleet);
+                // They would have joined by then.
+                wait(long);
+                strangers.are_alone(fleet);
+                Vec::new()
+            }
         };
         for node in 0..fleet.nodes.len() {
             fleet.network.heal(node);
         }
         self.disturb(act, &disturbed, from, fleet);
+    }
+
+    /// Begins what is an act of the network's, if it is one; whose effects may be done twice.
+    fn drop_packets(&mut self, act: Act, victim: usize, fleet: &Fleet) -> Vec<usize> {
+        let nodes = fleet.nodes.len();
+        match act {
+            Act::Partition => {
+                self.split(fleet, false);
+                Vec::new()
+            }
+            Act::Minority => self.split(fleet, true),
+            Act::OneWay => {
+                let other = (victim + 1 + self.random.below(nodes - 1)) % nodes;
+                fleet.network.deafen(victim, other);
+                Vec::new()
+            }
+            Act::Unanswered => {
+                fleet.network.deafen_to_port(victim, PORT);
+                vec![victim]
+            }
+            Act::Loss => {
+                for node in 0..nodes {
+                    fleet.network.lose(node, 20);
+                }
+                (0..nodes).collect()
+            }
+            Act::Kill
+            | Act::ShortPause
+            | Act::LongPause
+            | Act::ShortOutage
+            | Act::LongOutage
+            | Act::Restart
+            | Act::Strangers => Vec::new(),
+        }
     }
 
     fn kill(&mut self, victim: usize, fleet: &mut Fleet) {

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::system::{run, try_run};
@@ -86,6 +87,20 @@ impl Network {
         );
         run("ip", &["-n", &space, "link", "set", &inside, "up"]);
         run("ip", &["-n", &space, "link", "set", "lo", "up"]);
+    }
+
+    /// Gives a name these addresses, in all namespaces. What runs there sees it: the file stays the
+    /// same one, since another one would not be laid over theirs.
+    pub(crate) fn name(&self, name: &str, addresses: &[Ipv4Addr]) {
+        let lines = addresses
+            .iter()
+            .map(|address| format!("{address} {name}\n"));
+        let lines: String = lines.collect();
+        for number in 0..=self.spaces {
+            let hosts = Path::new(NAMES).join(self.space(number)).join("hosts");
+            let mut hosts = fs::OpenOptions::new().append(true).open(hosts).unwrap();
+            hosts.write_all(lines.as_bytes()).unwrap();
+        }
     }
 
     fn bridge(&self) -> String {
@@ -169,6 +184,29 @@ impl Network {
             at,
             &format!("OUTPUT -d {host} -p tcp --dport {port} -j DROP"),
         );
+    }
+
+    /// `at` hears nothing of all others nor of `port` of this side, nor they of it, from one moment to
+    /// the next.
+    pub(crate) fn cut_off(&self, at: usize, port: u16) {
+        let (space, host) = (self.space(at), self.host());
+        let others = (0..self.spaces).filter(|other| *other != at);
+        let mut rules = String::from("*filter\n");
+        for other in others.map(|other| self.address(other)) {
+            rules += &format!("-A INPUT -s {other} -j DROP\n-A OUTPUT -d {other} -j DROP\n");
+        }
+        rules += &format!("-A INPUT -s {host} -p tcp --sport {port} -j DROP\n");
+        rules += &format!("-A OUTPUT -d {host} -p tcp --dport {port} -j DROP\nCOMMIT\n");
+        let mut restore = Command::new("ip")
+            .args(["netns", "exec", &space])
+            .args(["iptables-restore", "-w", "--noflush"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = restore.stdin.take().unwrap();
+        input.write_all(rules.as_bytes()).unwrap();
+        drop(input);
+        assert!(restore.wait().unwrap().success(), "{rules}");
     }
 
     /// So many percent of what is sent to `at` are lost.

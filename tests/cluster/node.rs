@@ -155,6 +155,13 @@ impl Node {
         (answer.status == 200).then(|| answer.json())
     }
 
+    /// The members of the cluster as it sees it, itself among them.
+    #[track_caller]
+    pub(crate) fn members(&self) -> Vec<Value> {
+        let cluster = self.cluster().unwrap();
+        cluster["members"].as_array().unwrap().clone()
+    }
+
     /// The sum of a metric over its labels that hold `label`.
     pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
         let answer = self.ask("/metrics").unwrap();

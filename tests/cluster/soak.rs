@@ -47,7 +47,11 @@ fn soak(fleet: &mut Fleet, acts: &[Act], kind: Kind) -> (Vec<String>, Observed) 
 #[test]
 fn five_nodes_lose_nothing_and_do_nothing_twice_but_where_they_were_cut_off() {
     let Some(_turn) = system::turn() else { return };
-    let mut fleet = Fleet::start(Shape::default());
+    // The strangers have the spare ones.
+    let mut fleet = Fleet::start(Shape {
+        spare: 2,
+        ..Shape::default()
+    });
     let mut acts = Vec::new();
     for _ in 0..system::rounds() {
         acts.extend(Act::ALL);

@@ -1,20 +1,73 @@
-//! Others on the same network: a cluster with another id, a node with the wrong secret.
-
-use std::thread;
-use std::time::Duration;
+//! Others on the same network: a cluster with another id, a node with the wrong secret. Both name
+//! nodes of the cluster as their seeds, so that they knock at its doors.
 
 use serde_json::Value;
 
 use crate::deployment;
-use crate::fleet::{Fleet, Shape};
+use crate::fleet::Fleet;
 use crate::node::Node;
-use crate::system::{self, PATIENCE, until};
+use crate::system::{PATIENCE, until};
+
+/// See the module. They are killed when they are dropped.
+pub(crate) struct Strangers {
+    /// Each with the reason for which its datagrams are dropped, and how many were before it came.
+    all: [(Node, &'static str, f64); 2],
+}
+
+impl Strangers {
+    /// Starts them in the first two spare namespaces.
+    pub(crate) fn start(fleet: &Fleet) -> Self {
+        let spare = fleet.shape.nodes;
+        let mut other = fleet.node(spare);
+        other.variable("CRANE__CLUSTER__ID", "another");
+        other.variable("CRANE__STORE__SCHEMA", "another");
+        let mut intruder = fleet.node(spare + 1);
+        deployment::give(&mut intruder, &fleet.other_secrets());
+        intruder.variable("CRANE__STORE__SCHEMA", "intruders");
+        let all = [(other, "foreign"), (intruder, "forged")];
+        let all = all.map(|(mut node, reason)| {
+            let before = dropped(fleet, reason);
+            node.start();
+            (node, reason, before)
+        });
+        Self { all }
+    }
+
+    /// Waits until they serve and the cluster has not taken in what they say.
+    #[track_caller]
+    pub(crate) fn knock(&self, fleet: &Fleet) {
+        for (stranger, reason, before) in &self.all {
+            until("a stranger serves", PATIENCE, || stranger.is_ready());
+            until("a stranger is counted", PATIENCE, || {
+                dropped(fleet, reason) > *before
+            });
+            println!(
+                "         {}: {} datagrams of {} were dropped",
+                reason,
+                dropped(fleet, reason) - before,
+                stranger.name
+            );
+        }
+    }
+
+    /// Panics unless the cluster lists its own nodes alone, and each of them itself.
+    #[track_caller]
+    pub(crate) fn are_alone(&self, fleet: &Fleet) {
+        let own: Vec<&str> = fleet.nodes.iter().map(|node| &*node.name).collect();
+        for node in &fleet.nodes {
+            assert_eq!(members(node), own, "{}", node.name);
+        }
+        for (stranger, ..) in &self.all {
+            assert_eq!(members(stranger), [&*stranger.name]);
+        }
+    }
+}
 
 /// Names of the members that a node sees.
+#[track_caller]
 fn members(node: &Node) -> Vec<String> {
-    let cluster = node.cluster().unwrap();
-    let members = cluster["members"].as_array().unwrap().iter();
-    let name = |member: &Value| member["node"].as_str().unwrap().to_owned();
+    let members = node.members().into_iter();
+    let name = |member: Value| member["node"].as_str().unwrap().to_owned();
     members.map(name).collect()
 }
 
@@ -24,44 +77,4 @@ fn dropped(fleet: &Fleet, reason: &str) -> f64 {
     nodes
         .map(|node| node.metric("crane_gossip_dropped_total", reason))
         .sum()
-}
-
-#[test]
-fn another_cluster_and_a_node_with_the_wrong_secret_join_nothing_and_are_counted() {
-    let Some(_turn) = system::turn() else { return };
-    let shape = Shape {
-        nodes: 2,
-        spare: 2,
-        ..Shape::default()
-    };
-    let fleet = Fleet::start(shape);
-    // Both name nodes of the cluster as their seeds, so they knock at its doors.
-    let mut other = fleet.node(2);
-    other.variable("CRANE__CLUSTER__ID", "another");
-    other.variable("CRANE__STORE__SCHEMA", "another");
-    let mut intruder = fleet.node(3);
-    deployment::give(&mut intruder, &fleet.other_secrets());
-    intruder.variable("CRANE__STORE__SCHEMA", "intruders");
-    other.start();
-    intruder.start();
-    for (stranger, reason) in [(&other, "foreign"), (&intruder, "forged")] {
-        let name = &stranger.name;
-        until("a stranger serves", PATIENCE, || stranger.is_ready());
-        until("a stranger is counted", PATIENCE, || {
-            dropped(&fleet, reason) > 0.0
-        });
-        println!(
-            "{} datagrams of {name} were dropped so far",
-            dropped(&fleet, reason)
-        );
-    }
-    // They would have joined by now.
-    thread::sleep(Duration::from_secs(2));
-    for node in &fleet.nodes {
-        assert_eq!(members(node), ["crane-1", "crane-2"], "{}", node.name);
-    }
-    for stranger in [&other, &intruder] {
-        assert_eq!(members(stranger), [&*stranger.name]);
-    }
-    fleet.calm();
 }

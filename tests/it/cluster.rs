@@ -12,6 +12,7 @@ mod operate;
 #[path = "../../store/src/postgres/tests/server.rs"]
 mod postgres;
 mod shared;
+mod tls;
 
 use std::net::TcpListener;
 use std::thread;
@@ -52,9 +53,21 @@ impl Node {
     }
 
     fn serve(home: &Home, name: &str, port: u16, seed: u16, store: &str) -> Serving {
+        Self::serve_with(home, name, port, seed, store, "")
+    }
+
+    /// The same with these settings of the cluster beside its addresses.
+    fn serve_with(
+        home: &Home,
+        name: &str,
+        port: u16,
+        seed: u16,
+        store: &str,
+        cluster: &str,
+    ) -> Serving {
         let config = format!(
             "[node]\nname = \"{name}\"\n[api]\nlisten = \"127.0.0.1:0\"\n{store}\n[cluster]\n\
-             listen = \"127.0.0.1:{port}\"\nseeds = [\"127.0.0.1:{seed}\"]\n"
+             listen = \"127.0.0.1:{port}\"\nseeds = [\"127.0.0.1:{seed}\"]\n{cluster}"
         );
         let file = home.file("crane.toml", config);
         Serving::spawn(home, home.command(["serve", "--config", &file]))

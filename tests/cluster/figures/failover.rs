@@ -1,4 +1,5 @@
-//! How long runs stand still: when their node is killed, and while nodes are restarted in order.
+//! How long runs stand still: when their node is killed or cut off, and while nodes are restarted in
+//! order.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{figure, samples, spread};
 use crate::clients::{EndOfClients, Shared};
+use crate::database::PORT;
 use crate::fleet::{Fleet, Shape};
 use crate::load::events_of;
 use crate::nemesis::restart;
@@ -74,8 +76,47 @@ fn owners(fleet: &Fleet, runs: &[String]) -> BTreeMap<String, String> {
     runs.iter().map(owner).collect()
 }
 
-/// From the kill of a node to the next event of each of its runs.
-fn after_a_kill(lease: Duration) {
+/// How a node goes away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// kill -9: its address refuses connections from then on.
+    Kill,
+    /// Nothing of it arrives anywhere, and nothing refuses: its lease must run out.
+    Cut,
+}
+
+/// Takes a node away, waits until others have what it had, and brings it back; from its end to the
+/// next event of each of its runs, `None` where there was none.
+fn standstill(fleet: &mut Fleet, victim: usize, end: End) -> Vec<Option<Duration>> {
+    let lease = fleet.shape.lease;
+    let runs = submit(fleet, Duration::from_secs(15) + lease);
+    thread::sleep(Duration::from_secs(1));
+    let owners = owners(fleet, &runs);
+    match end {
+        End::Kill => fleet.nodes[victim].kill(),
+        End::Cut => fleet.network.cut_off(victim, PORT),
+    }
+    // What it has committed is of an earlier moment.
+    let gone = now();
+    thread::sleep(Duration::from_secs(8) + lease);
+    let name = &fleet.nodes[victim].name;
+    let own = owners.iter().filter(|(_, owner)| *owner == name);
+    let next = |(run, _): (&String, _)| {
+        let mut later = instants(fleet, run).into_iter().filter(|at| *at > gone);
+        later.next().map(|next| next - gone)
+    };
+    let times = own.map(next).collect();
+    match end {
+        End::Kill => fleet.nodes[victim].start(),
+        End::Cut => fleet.network.heal(victim),
+    }
+    fleet.calm();
+    fleet.balanced();
+    times
+}
+
+/// Each node in turn goes away.
+fn progress_after(end: End, lease: Duration) {
     let shape = Shape {
         nodes: 3,
         lease,
@@ -85,28 +126,18 @@ fn after_a_kill(lease: Duration) {
     fleet.balanced();
     let mut times = Vec::new();
     for sample in 0..samples() {
-        let runs = submit(&fleet, Duration::from_secs(15) + lease);
-        thread::sleep(Duration::from_secs(1));
-        let owners = owners(&fleet, &runs);
         let victim = usize::try_from(sample).unwrap() % fleet.nodes.len();
-        let killed = now();
-        fleet.nodes[victim].kill();
-        thread::sleep(Duration::from_secs(8) + lease);
-        let name = fleet.nodes[victim].name.clone();
-        for (run, _) in owners.iter().filter(|(_, owner)| **owner == name) {
-            let mut later = instants(&fleet, run).into_iter().filter(|at| *at > killed);
-            let next = later.next();
-            times.push(next.map_or(Duration::MAX, |next| next - killed));
-        }
-        fleet.nodes[victim].start();
-        fleet.calm();
-        fleet.balanced();
+        times.extend(standstill(&mut fleet, victim, end));
     }
-    let standing = times.iter().filter(|time| **time == Duration::MAX).count();
-    times.retain(|time| *time != Duration::MAX);
+    let name = match end {
+        End::Kill => "kill_to_progress",
+        End::Cut => "cut_to_progress",
+    };
+    let never = times.iter().filter(|time| time.is_none()).count();
+    let times = spread(times.into_iter().flatten().collect());
     figure(
-        "kill_to_progress",
-        json!({ "lease_ms": lease.as_millis(), "never": standing, "time": spread(times) }),
+        name,
+        json!({ "lease_ms": lease.as_millis(), "never": never, "time": times }),
     );
 }
 
@@ -114,8 +145,16 @@ fn after_a_kill(lease: Duration) {
 #[ignore = "a figure"]
 fn figures_of_a_kill() {
     let Some(_turn) = system::turn() else { return };
-    after_a_kill(Duration::from_secs(3));
-    after_a_kill(Duration::from_secs(1));
+    progress_after(End::Kill, Duration::from_secs(3));
+    progress_after(End::Kill, Duration::from_secs(1));
+}
+
+#[test]
+#[ignore = "a figure"]
+fn figures_of_being_cut_off() {
+    let Some(_turn) = system::turn() else { return };
+    progress_after(End::Cut, Duration::from_secs(3));
+    progress_after(End::Cut, Duration::from_secs(1));
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{figure, samples, seconds, spread};
+use super::{figure, medians, samples, seconds, spread};
 use crate::fleet::{Fleet, Shape};
+use crate::node::Node;
 use crate::system::{self, PATIENCE, until};
 
 #[test]
@@ -46,6 +47,28 @@ fn figures_of_joining() {
     );
 }
 
+/// What a node of `fleet` takes while nobody asks for anything, on average over all of them.
+fn idle(fleet: &Fleet) -> Value {
+    let nodes = fleet.nodes.len();
+    let measure = || {
+        let bytes = (0..nodes).map(|node| fleet.network.bytes(node));
+        let (received, sent) = bytes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let processor: f64 = fleet.nodes.iter().map(Node::processor).sum();
+        (received, sent, processor)
+    };
+    let begun = Instant::now();
+    let before = measure();
+    thread::sleep(seconds());
+    let after = measure();
+    let each = begun.elapsed().as_secs_f64() * f64::from(u32::try_from(nodes).unwrap());
+    let rate = |bytes: u64| (f64::from(u32::try_from(bytes).unwrap()) / each).round();
+    json!({
+        "received_bytes_per_second": rate(after.0 - before.0),
+        "sent_bytes_per_second": rate(after.1 - before.1),
+        "processor_percent": ((after.2 - before.2) / each * 1e4).round() / 100.0,
+    })
+}
+
 #[test]
 #[ignore = "a figure"]
 fn figures_of_idleness() {
@@ -58,26 +81,11 @@ fn figures_of_idleness() {
         });
         fleet.balanced();
         thread::sleep(Duration::from_secs(5));
-        let measure = || {
-            let bytes = (0..nodes).map(|node| fleet.network.bytes(node));
-            let (received, sent) = bytes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            let processor: f64 = fleet.nodes.iter().map(crate::node::Node::processor).sum();
-            (received, sent, processor)
-        };
-        let begun = Instant::now();
-        let before = measure();
-        thread::sleep(seconds());
-        let after = measure();
-        let each = begun.elapsed().as_secs_f64() * f64::from(u32::try_from(nodes).unwrap());
-        let rate = |bytes: u64| (f64::from(u32::try_from(bytes).unwrap()) / each).round();
+        let windows: Vec<Value> = (0..samples()).map(|_| idle(&fleet)).collect();
+        let each = medians(&windows);
         figure(
             "idle_node",
-            json!({
-                "nodes": nodes,
-                "received_bytes_per_second": rate(after.0 - before.0),
-                "sent_bytes_per_second": rate(after.1 - before.1),
-                "processor_percent": ((after.2 - before.2) / each * 1e4).round() / 100.0,
-            }),
+            json!({ "nodes": nodes, "windows": windows.len(), "each": each }),
         );
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::{figure, seconds};
+use super::{figure, medians, samples, seconds};
 use crate::fleet::{Fleet, Shape};
 use crate::node::{API, Node};
 use crate::system;
@@ -38,7 +38,8 @@ fn bench(fleet: &Fleet, nodes: &[SocketAddr]) -> Vec<Value> {
     told.collect()
 }
 
-fn tell(store: &str, nodes: usize, benches: &[Value], more: Value) {
+/// All nodes together.
+fn total(benches: &[Value]) -> Value {
     let sum = |name: &str| -> f64 { benches.iter().filter_map(|one| one[name].as_f64()).sum() };
     let most = |name: &str| {
         benches
@@ -46,18 +47,13 @@ fn tell(store: &str, nodes: usize, benches: &[Value], more: Value) {
             .filter_map(|one| one[name].as_f64())
             .fold(0.0, f64::max)
     };
-    let mut values = json!({
-        "store": store, "nodes": nodes, "shape": SHAPE, "concurrency": CONCURRENCY,
+    json!({
         "runs_per_second": sum("runs_per_second"), "steps_per_second": sum("steps_per_second"),
         "errors": sum("errors"), "p50_ms": most("p50_ms"), "p99_ms": most("p99_ms"),
-    });
-    if let (Some(values), Value::Object(more)) = (values.as_object_mut(), more) {
-        values.extend(more);
-    }
-    figure("throughput", values);
+    })
 }
 
-fn embedded() {
+fn embedded() -> Value {
     let fleet = Fleet::prepare(Shape {
         nodes: 0,
         spare: 1,
@@ -73,10 +69,10 @@ fn embedded() {
     node.variable("CRANE__LOG__FILTER", "warn");
     node.start();
     system::until("the node is ready", system::PATIENCE, || node.is_ready());
-    tell("embedded", 1, &bench(&fleet, &[node.api()]), json!({}));
+    total(&bench(&fleet, &[node.api()]))
 }
 
-fn shared(nodes: usize) {
+fn shared(nodes: usize) -> Value {
     let fleet = Fleet::start(Shape {
         nodes,
         lease: std::time::Duration::from_secs(3),
@@ -89,27 +85,41 @@ fn shared(nodes: usize) {
     let events = || count("SELECT coalesce(sum(seq - after), 0) FROM journal");
     let (commits_before, events_before) = (commits(), events());
     let addresses: Vec<SocketAddr> = fleet.nodes.iter().map(Node::api).collect();
-    let benches = bench(&fleet, &addresses);
+    let mut total = total(&bench(&fleet, &addresses));
     // The statistics of other connections are a second late.
     std::thread::sleep(std::time::Duration::from_secs(2));
     let commits = commits() - commits_before;
     let events = events() - events_before;
-    tell(
-        "postgres",
-        nodes,
-        &benches,
-        json!({
-            "transitions": events, "commits": commits,
-            "transitions_per_commit": (events / commits * 100.0).round() / 100.0,
-        }),
-    );
+    total["transitions"] = json!(events);
+    total["commits"] = json!(commits);
+    total["transitions_per_commit"] = json!((events / commits * 100.0).round() / 100.0);
+    total
 }
 
+/// Nodes on PostgreSQL; `None` is one on its own store.
+const STORES: [Option<usize>; 3] = [None, Some(1), Some(3)];
+
+/// Each has its turn in each round, so that a machine that changes is the same to all.
 #[test]
 #[ignore = "a figure"]
 fn figures_of_throughput() {
     let Some(_turn) = system::turn() else { return };
-    embedded();
-    shared(1);
-    shared(3);
+    let mut measured = STORES.map(|_| Vec::new());
+    for round in 1..=samples() {
+        for (nodes, rounds) in STORES.into_iter().zip(&mut measured) {
+            let one = nodes.map_or_else(embedded, shared);
+            println!("round {round}, nodes on PostgreSQL: {nodes:?}, {one}");
+            rounds.push(one);
+        }
+    }
+    for (nodes, rounds) in STORES.into_iter().zip(&measured) {
+        figure(
+            "throughput",
+            json!({
+                "store": nodes.map_or("embedded", |_| "postgres"), "nodes": nodes.unwrap_or(1),
+                "shape": SHAPE, "concurrency": CONCURRENCY, "rounds": rounds.len(),
+                "each": medians(rounds),
+            }),
+        );
+    }
 }
