@@ -1,4 +1,4 @@
-//! What happens to a cluster, and what that explains (docs/adr/006 says why).
+//! What happens to a cluster, and what that explains (docs/adr/004 says why).
 //!
 //! | what | whose effects may be done twice |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! What keeps gossip going.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +13,8 @@ use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, spawn_chitchat,
 };
 use crane_core::{Generation, NodeName};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Fuse, FusedFuture};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
@@ -69,6 +72,8 @@ pub(super) struct Driver {
     started: Instant,
     running: Option<Running>,
     next_look_up: Instant,
+    /// The seeds that are being looked up. A name server that does not answer holds nothing else up.
+    looking_up: Fuse<BoxFuture<'static, (BTreeSet<SocketAddr>, bool)>>,
 }
 
 impl Driver {
@@ -89,6 +94,7 @@ impl Driver {
             started: Instant::now(),
             running: None,
             next_look_up: Instant::now(),
+            looking_up: Fuse::terminated(),
         }
     }
 
@@ -141,6 +147,7 @@ impl Driver {
         loop {
             tokio::select! {
                 _ = rounds.tick() => self.round().await,
+                (found, all) = &mut self.looking_up => self.meet_seeds(found, all).await,
                 Ok(()) = told.changed() => {
                     self.options.told = told.borrow_and_update().clone();
                     self.tell().await;
@@ -177,10 +184,11 @@ impl Driver {
         }
         self.look().await;
         let now = Instant::now();
-        if now >= self.next_look_up {
+        if now >= self.next_look_up && self.looking_up.is_terminated() {
             let together = self.tracker.company() == Company::Together;
             self.next_look_up = now + if together { TOGETHER } else { ALONE };
-            self.meet_seeds().await;
+            let (seeds, own) = (self.options.seeds.clone(), self.options.advertise);
+            self.looking_up = seeds::look_up(seeds, own).boxed().fuse();
         }
     }
 
@@ -220,8 +228,7 @@ impl Driver {
         crate::tell_change(&self.shared.members, look);
     }
 
-    async fn meet_seeds(&mut self) {
-        let (found, all) = seeds::look_up(&self.options.seeds, self.options.advertise).await;
+    async fn meet_seeds(&mut self, found: BTreeSet<SocketAddr>, all: bool) {
         if all || !found.is_empty() {
             let strangers = !found.is_empty();
             self.shared.strangers.store(strangers, Ordering::Release);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::debug;
 
 /// Longest time for one name.
@@ -15,22 +16,25 @@ pub(crate) fn addresses(seeds: &[String]) -> Vec<String> {
     seeds.iter().filter(is_address).cloned().collect()
 }
 
-/// All addresses of all seeds, but `own`; and whether every seed was found.
-pub(crate) async fn look_up(seeds: &[String], own: SocketAddr) -> (BTreeSet<SocketAddr>, bool) {
-    let (mut found, mut all) = (BTreeSet::new(), true);
-    for seed in seeds {
-        match tokio::time::timeout(LOOKUP, tokio::net::lookup_host(seed.as_str())).await {
-            Ok(Ok(addresses)) => found.extend(addresses),
+/// All addresses of all seeds, but `own`; and whether every seed was found. All are looked up at once.
+pub(crate) async fn look_up(seeds: Vec<String>, own: SocketAddr) -> (BTreeSet<SocketAddr>, bool) {
+    let looked_up = seeds.iter().map(async |seed| {
+        let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host(seed.as_str())).await;
+        match found {
+            Ok(Ok(addresses)) => Some(addresses.collect::<Vec<_>>()),
             Ok(Err(error)) => {
-                all = false;
                 debug!(%seed, %error, "a seed is not found");
+                None
             }
             Err(_) => {
-                all = false;
                 debug!(%seed, "looking a seed up takes too long");
+                None
             }
         }
-    }
+    });
+    let looked_up = join_all(looked_up).await;
+    let all = looked_up.iter().all(Option::is_some);
+    let mut found: BTreeSet<SocketAddr> = looked_up.into_iter().flatten().flatten().collect();
     found.remove(&own);
     (found, all)
 }
