@@ -106,6 +106,9 @@ pub enum OrderError {
     /// Nobody is called that.
     #[error("there is no node {0} in the cluster")]
     Unknown(NodeName),
+    /// It is down, or has left.
+    #[error("node {0} is down or has left: there is nothing to drain")]
+    Gone(NodeName),
     /// It did not answer, or not as expected.
     #[error("node {node} was not reached: {reason}")]
     NotReached {
@@ -310,9 +313,15 @@ impl Cluster {
     /// No such node, or it was not reached.
     pub async fn order_drain(&self, node: &NodeName) -> Result<(), OrderError> {
         let members = self.members();
-        let known = members.borrow().members.iter().any(|m| m.node == *node);
-        if !known {
-            return Err(OrderError::Unknown(node.clone()));
+        let sight = {
+            let members = members.borrow();
+            let member = members.members.iter().find(|m| m.node == *node);
+            member.map(|member| member.sight)
+        };
+        match sight {
+            None => return Err(OrderError::Unknown(node.clone())),
+            Some(Sight::Down) => return Err(OrderError::Gone(node.clone())),
+            Some(Sight::Alive | Sight::Suspect) => {}
         }
         let request = Request {
             kind: dispatch::DRAIN,

@@ -34,7 +34,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 pub use actor::Dispatch;
-pub use chunks::MESSAGE_BYTES;
 pub use peers::{CallError, Peers};
 
 use crate::secret::Secrets;

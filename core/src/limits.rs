@@ -208,7 +208,10 @@ pub const PEER_WAITING_CALLS: usize = 4_096;
 /// Requests, and replies, of a node that are on their way in pieces.
 pub const TRANSFERS: usize = 64;
 /// Their bytes, of each of the two.
-pub const TRANSFER_BYTES: usize = 64 << 20;
+pub const TRANSFER_BYTES: usize = 256 << 20;
+/// Largest request or reply between nodes, in bytes: a run as JSON, whose payloads and plan may be in
+/// it twice, at the largest that can be set for a request or for what is stored of a run (64 MiB).
+pub const MESSAGE_BYTES: usize = (2 * 64 + 1) << 20;
 /// Connections that a gateway is just making or taking in; at so many it takes in none, and they wait
 /// in the kernel.
 pub const HANDSHAKES: usize = 256;

@@ -136,13 +136,16 @@ struct Going {
     responses(
         (status = ACCEPTED, description = "It goes down", body = Going),
         (status = NOT_FOUND, description = "There is no such node", body = ApiError),
+        (status = CONFLICT, description = "The node is down, or has left", body = ApiError),
         (status = SERVICE_UNAVAILABLE, description = "The other node was not reached", body = ApiError),
     ),
 )]
 async fn drain(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
+    body: Body,
 ) -> Result<(StatusCode, Json<Going>), ApiError> {
+    no_body(body).await?;
     let mut node = None;
     for (name, value) in query::pairs(query.as_deref().unwrap_or_default())? {
         query::once(&mut node, &name, value)?;
@@ -167,6 +170,18 @@ async fn drain(
     Ok((StatusCode::ACCEPTED, Json(Going { phase })))
 }
 
+/// Refuses an order that says something where it is not read: it may name another node.
+async fn no_body(body: Body) -> Result<(), ApiError> {
+    let said = axum::body::to_bytes(body, BODY_BYTES).await;
+    if said.is_ok_and(|said| matches!(said.trim_ascii(), b"" | b"{}")) {
+        return Ok(());
+    }
+    Err(invalid(
+        "",
+        "has no body; another node is named in the query, as ?node=NAME",
+    ))
+}
+
 /// Has another node go down.
 async fn pass_on(api: &Api, node: String) -> Result<(), ApiError> {
     let unknown = || {
@@ -180,6 +195,9 @@ async fn pass_on(api: &Api, node: String) -> Result<(), ApiError> {
     let ordered = cluster.order_drain(&NodeName::new(node.clone())).await;
     ordered.map_err(|error| match error {
         OrderError::Unknown(_) => unknown(),
+        OrderError::Gone(_) => {
+            ApiError::new(ErrorType::Conflict, error.to_string()).with(json!({ "node": node }))
+        }
         OrderError::NotReached { .. } => ApiError::new(ErrorType::Unavailable, error.to_string()),
     })
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crane_core::limits;
+use crane_core::limits::MESSAGE_BYTES;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::chunks::{CHUNK_BYTES, Frame, MESSAGE_BYTES, Transfers, length, piece};
+use super::chunks::{CHUNK_BYTES, Frame, Transfers, length, piece};
 use super::envelope::{Reply, Request};
 use crate::ownership::words::Elapsed;
 

@@ -10,15 +10,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crane_core::limits;
+use crane_core::limits::{self, MESSAGE_BYTES};
 
 use super::envelope::{Malformed, Reader};
 use crate::ownership::words::Elapsed;
 
 /// Largest piece, in bytes.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
-/// Largest request or reply, in bytes: that of a run, and its envelope.
-pub const MESSAGE_BYTES: usize = (8 << 20) + 4_096;
 /// A transfer that does not go on for so long is given up.
 const STALLED: Duration = Duration::from_secs(10);
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crane_core::limits::MESSAGE_BYTES;
 use crane_core::{NodeName, limits};
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::actor::GatewayMsg;
-use super::chunks::{CHUNK_BYTES, Frame, MESSAGE_BYTES, length, piece};
+use super::chunks::{CHUNK_BYTES, Frame, length, piece};
 use super::envelope::{Malformed, Reply, Request};
 
 /// How much longer than the deadline an answer is waited for, so that the peer's own "expired"
