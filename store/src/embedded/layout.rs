@@ -40,8 +40,27 @@ impl<T> At<T> for io::Result<T> {
     fn at(self, what: &str, path: &Path) -> Result<T, Error> {
         self.map_err(|source| Error::Io {
             context: format!("{what} {}", path.display()),
-            source: Arc::new(source),
+            source: Arc::new(plain(source)),
         })
+    }
+}
+
+/// What the system said, where sled has put a place of its own source before it.
+fn plain(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let Some((_, said)) = text
+        .rsplit_once(" -> ")
+        .filter(|_| text.starts_with("sled:"))
+    else {
+        return error;
+    };
+    let code = said.rsplit_once("(os error ").and_then(|(_, code)| {
+        let code = code.strip_suffix(')')?;
+        code.parse().ok()
+    });
+    match code {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), said.to_owned()),
     }
 }
 
@@ -233,5 +252,20 @@ mod tests {
         drop(layout);
         drop(Layout::inspect(dir.path()).unwrap());
         drop(copy);
+    }
+
+    #[test]
+    fn what_the_system_said_is_told_without_places_in_the_source_of_sled() {
+        let wrapped =
+            io::Error::other("sled:/a/b/heap.rs:792 -> Too many open files (os error 24)");
+        let told = plain(wrapped);
+        assert_eq!(told.raw_os_error(), Some(24));
+        let wrapped = io::Error::new(io::ErrorKind::InvalidData, "sled:/a/heap.rs:7 -> bad crc");
+        let told = plain(wrapped);
+        assert_eq!(
+            (told.kind(), told.to_string().as_str()),
+            (io::ErrorKind::InvalidData, "bad crc")
+        );
+        assert_eq!(plain(io::Error::other("x -> y")).to_string(), "x -> y");
     }
 }

@@ -55,14 +55,19 @@ pub(crate) fn load(layout: &Layout, options: &Options, has_journal: bool) -> Res
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Corrupt { .. } => true,
-        Error::Io { source, .. } => !matches!(
-            source.kind(),
-            ErrorKind::PermissionDenied
-                | ErrorKind::ReadOnlyFilesystem
-                | ErrorKind::StorageFull
-                | ErrorKind::QuotaExceeded
-                | ErrorKind::OutOfMemory
-        ),
+        // What the system refuses (rights, space, memory, files that may be open, a failing disk) is no
+        // damage, but that a file is missing.
+        Error::Io { source, .. } => match source.raw_os_error() {
+            Some(_) => source.kind() == ErrorKind::NotFound,
+            None => !matches!(
+                source.kind(),
+                ErrorKind::PermissionDenied
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::StorageFull
+                    | ErrorKind::QuotaExceeded
+                    | ErrorKind::OutOfMemory
+            ),
+        },
         Error::Schema { .. }
         | Error::Limit { .. }
         | Error::Fenced { .. }

@@ -78,6 +78,7 @@ const REASONS: &[&str] = &[
     "draining",
     "disk_reserve",
     "lost",
+    "unplaced",
     // retries
     "transient",
     "timeout",
