@@ -26,7 +26,7 @@ use super::interrupt::Interrupt;
 use super::place::Service;
 use crate::api::{self, Api, Parts};
 use crate::cluster::Mode;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Purpose};
 use crate::life::{Life, Phase};
 use crate::node::Node;
 use crate::server::tls::Tls;
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
 
 /// See the module.
 pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8, Failure> {
-    let loaded = arguments.service.load(log.as_deref())?;
+    let loaded = arguments.service.load(log.as_deref(), Purpose::Serve)?;
     let config = &loaded.config;
     telemetry::start(&config.log.filter, config.log.format)
         .map_err(|error| Failure::usage(error.to_string()))?;
