@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "PLAN")]
     plan: Option<PathBuf>,
 
-    /// The goal in words, instead of a plan: the planner makes one
+    /// The goal in words, instead of a plan: rules make one, for calculations and to-dos
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["plan", "resume"])]
     prompt: Option<String>,
 
