@@ -54,6 +54,8 @@ use measure::Measured;
 
 /// Where the API lives.
 pub const BASE: &str = "/api/v1";
+/// The header that names the members of a cluster whose runs a list does without.
+pub const UNREACHABLE: &str = "x-crane-unreachable";
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone, Debug)]

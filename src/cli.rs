@@ -39,6 +39,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::telemetry::DEFAULT_FILTER;
 use crate::{output, telemetry};
 use failure::Failure;
 use place::{ConfigFile, Data};
@@ -133,7 +134,7 @@ fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Failure> {
 
 /// Carries out a command line (the program's name first) and says how it went.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let mut cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output, and a reader who has gone is no error.
@@ -141,8 +142,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
+    // A variable that is set to nothing is none.
+    cli.log = cli.log.filter(|filter| !filter.is_empty());
     if let Err(error) = start_logging(&cli) {
-        output::note(&format!("error: --log {error}"));
+        let origin = place::log_origin(cli.log.as_deref().unwrap_or_default());
+        output::note(&format!("error: {origin}: {error}"));
         return ExitCode::from(failure::USAGE);
     }
     match carry_out(cli) {
@@ -160,9 +164,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn start_logging(cli: &Cli) -> Result<(), telemetry::Error> {
     let default = match cli.command {
         Command::Serve(_) => return Ok(()),
+        // The filter that is asked for is one of its settings.
+        Command::Config(_) => return telemetry::start(DEFAULT_FILTER, telemetry::Format::Auto),
         // Who forces a breaker need not be warned that it changed.
         Command::Tools(_) => "error",
-        _ => telemetry::DEFAULT_FILTER,
+        _ => DEFAULT_FILTER,
     };
     let filter = cli.log.as_deref().unwrap_or(default);
     telemetry::start(filter, telemetry::Format::Auto)

@@ -17,6 +17,7 @@
 //! Relative paths are relative to the directory that the program was started in, wherever they
 //! are set.
 
+mod certificates;
 mod cluster;
 mod file;
 mod hidden;
@@ -46,6 +47,7 @@ use value::Value;
 pub use hidden::Hidden;
 pub use origin::{Finding, Origin, Refused};
 pub use reader::Setting;
+pub(crate) use sections::DEFAULT_DATA;
 
 /// The file that is read when none is named, if there is one.
 pub const DEFAULT_FILE: &str = "crane.toml";
@@ -209,8 +211,10 @@ pub struct LogConfig {
 /// What the configuration is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
-    /// To listen: who may come in has to be settled.
+    /// To listen: who may come in has to be settled, and certificates have to be there.
     Serve,
+    /// To show what a node that serves would work with; its keys are not for everybody who asks.
+    Show,
     /// To work with a node that nobody else reaches.
     #[default]
     Work,
@@ -329,9 +333,12 @@ impl Config {
         let (mut config, mut warnings) = sections::read(&mut reader);
         relations::check(&mut reader, &config);
         cluster::check(&mut reader, &mut config, host_name());
-        if purpose == Purpose::Serve {
+        if purpose != Purpose::Work {
             relations::check_exposure(&mut reader, &config, &mut warnings);
             cluster::check_exposure(&mut reader, &config);
+        }
+        if purpose == Purpose::Serve {
+            certificates::check(&mut reader, &config);
         }
         let settings = reader.finish().map_err(Refused)?;
         Ok(Loaded {

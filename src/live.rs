@@ -109,8 +109,8 @@ impl Live {
     }
 }
 
-/// Steps that have ended, and steps in all.
-fn progress(run: &Run) -> (usize, usize) {
+/// Steps that have ended, whichever way, and steps in all.
+pub fn progress(run: &Run) -> (usize, usize) {
     let ended = run.steps.iter().filter(|step| step.status.is_ended());
     (ended.count(), run.steps.len())
 }

@@ -71,6 +71,14 @@ pub fn print_json<T: Serialize + ?Sized>(value: &T) -> io::Result<()> {
     print(&indent::indent(&serde_json::to_string(value)?))
 }
 
+/// So many of something: `1 run`, `2 runs`.
+pub fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
 /// Writes lines for people to standard error. Nobody reading them is no error.
 pub fn note(text: &str) {
     let _ = write_stderr(format!("{text}\n").as_bytes());

@@ -22,6 +22,13 @@ use crate::output;
 /// news.
 pub const DEFAULT_FILTER: &str = "warn,ractor=error,crane_actors::run=error";
 
+/// Longest filter, in bytes.
+const FILTER_BYTES: usize = 1_024;
+/// What may be logged, from nothing to everything.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Characters of a refused filter that are repeated.
+const SHOWN_CHARS: usize = 40;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -138,12 +145,41 @@ pub fn set_filter(text: &str) -> Result<(), Error> {
 }
 
 fn filter(text: &str) -> Result<EnvFilter, Error> {
-    // Values of fields are compared as texts: a pattern from outside could be made to take long.
+    let refused = |reason| Error::Filter {
+        text: text.chars().take(SHOWN_CHARS).collect(),
+        reason,
+    };
+    if text.len() > FILTER_BYTES {
+        let reason = format!("{} bytes, the limit is {FILTER_BYTES}", text.len());
+        return Err(refused(reason));
+    }
+    text.split(',')
+        .try_for_each(check_directive)
+        .map_err(refused)?;
     let parsed = EnvFilter::builder().with_regex(false).parse(text);
-    parsed.map_err(|error| Error::Filter {
-        text: text.to_owned(),
-        reason: error.to_string(),
-    })
+    parsed.map_err(|error| refused(error.to_string()))
+}
+
+/// What a directive may be. The library that filters takes more (and any single word for a part of
+/// the program, so that a level with a slip in it would silence everything else); this is what the
+/// schema of the API says.
+fn check_directive(directive: &str) -> Result<(), String> {
+    let (target, level) = match directive.split_once('=') {
+        Some((target, level)) => (Some(target), level),
+        None => (None, directive),
+    };
+    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let is_later = |c: char| is_first(c) || c.is_ascii_digit() || c == ':' || c == '-';
+    let is_target = |target: &str| target.starts_with(is_first) && target.chars().all(is_later);
+    if !LEVELS.contains(&level) || !target.is_none_or(is_target) {
+        let shown: String = directive.chars().take(SHOWN_CHARS).collect();
+        return Err(format!(
+            "{shown:?} is not a level ({}), nor a part of the program and its level such as \
+             crane_actors=debug",
+            LEVELS.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// A panic in a tool or an actor is contained by its supervisor; it is news, not the end, so it is
@@ -212,8 +248,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter_is_refused() {
-        for text in ["info,=debug=", "crane=louder", "[a="] {
+    fn a_level_or_a_part_and_its_level_make_a_filter_and_nothing_else_does() {
+        for text in [
+            "info",
+            "off,crane=debug",
+            "warn,crane_actors::run=trace,a-b=off",
+            DEFAULT_FILTER,
+        ] {
+            assert_eq!(check(text), Ok(()));
+        }
+        for text in [
+            "",
+            " ",
+            "inof",
+            "info,",
+            "info, crane=debug",
+            "crane",
+            "crane=",
+            "=info",
+            "info,=debug=",
+            "crane=louder",
+            "[a=",
+            "[span]=info",
+            &("info,".repeat(400) + "info"),
+        ] {
             let error = check(text).unwrap_err();
             assert!(error.to_string().contains("is not a filter"), "{error}");
         }

@@ -12,6 +12,8 @@ use subtle::{Choice, ConstantTimeEq};
 const SCHEME: &str = "blake3:";
 /// What a token that was made here starts with, so that scanners for leaked secrets know it.
 const MARK: &str = "crane_";
+/// A token of fewer bytes is advised against: it can be found by trying.
+pub const GUESSED: usize = 16;
 /// Longest token, in bytes.
 const LONGEST: usize = 1_024;
 

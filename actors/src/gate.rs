@@ -142,7 +142,10 @@ impl Gate {
                     started: tokio::time::Instant::now(),
                 })
             }
-            Err(denied) => Admission::Denied(self.unavailable(&denied)),
+            Err(denied) => {
+                let mode = state.breaker.mode();
+                Admission::Denied(self.unavailable(mode, &denied))
+            }
         };
         drop(state);
         if let Admission::Denied(_) = admission {
@@ -209,16 +212,22 @@ impl Gate {
         self.lock().breaker = Breaker::restore(policy, seed(&self.spec), snapshot, now);
     }
 
-    fn unavailable(&self, denied: &Denied) -> ToolError {
-        let wait = denied.retry_after;
+    fn unavailable(&self, mode: Mode, denied: &Denied) -> ToolError {
+        let (name, wait) = (&self.spec.name, denied.retry_after);
+        let message = match mode {
+            // No time lets calls through again.
+            Mode::ForcedOpen => format!(
+                "tool_unavailable: the breaker of {name} is forced open by an operator; \
+                 `crane tools reset {name}` gives it back to its own rules"
+            ),
+            Mode::Auto | Mode::ForcedClosed => format!(
+                "tool_unavailable: the breaker of {name} is open, try again in {:.1} s",
+                wait.as_secs_f64()
+            ),
+        };
         ToolError {
             kind: ErrorKind::Unavailable,
-            message: format!(
-                "tool_unavailable: the breaker of {} is open, try again in {:.1} s",
-                self.spec.name,
-                wait.as_secs_f64()
-            )
-            .into(),
+            message: message.into(),
             retry_after: Some(wait),
         }
     }

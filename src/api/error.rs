@@ -107,12 +107,12 @@ impl ApiError {
         }
     }
 
-    /// A query parameter that is wrong.
+    /// A query parameter that is wrong; `detail` goes on after its name, such as "must be ...".
     pub fn parameter(name: &str, detail: impl std::fmt::Display) -> Self {
         let name = shorten(name);
         Self::new(
             ErrorType::BadRequest,
-            format!("query parameter {name}: {detail}"),
+            format!("query parameter {name} {detail}"),
         )
         .with(json!({ "parameter": name }))
     }

@@ -69,6 +69,8 @@ pub(super) enum StepStatus {
 /// The plan of a run.
 #[derive(ToSchema)]
 pub(super) struct RunPlan {
+    /// As the plan calls itself.
+    name: Option<String>,
     final_goal: Option<String>,
     steps: Vec<PlannedStep>,
 }

@@ -21,10 +21,6 @@ use crate::telemetry;
 
 /// Largest body, in bytes; filters are short.
 const BODY_BYTES: usize = 16 << 10;
-/// Longest filter, in bytes.
-const FILTER_BYTES: usize = 1_024;
-/// What may be logged, from nothing to everything.
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -67,27 +63,6 @@ async fn log_level(headers: HeaderMap, body: Body) -> Result<Json<LogLevel>, Api
     }))
 }
 
-/// What a directive may be. The library that filters takes more (and any single word for a part of
-/// the program, so that a level with a slip in it would go unnoticed); this is what the schema says.
-fn check_directive(directive: &str) -> Result<(), String> {
-    let (target, level) = match directive.split_once('=') {
-        Some((target, level)) => (Some(target), level),
-        None => (None, directive),
-    };
-    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let is_later = |c: char| is_first(c) || c.is_ascii_digit() || c == ':' || c == '-';
-    let is_target = |target: &str| target.starts_with(is_first) && target.chars().all(is_later);
-    if !LEVELS.contains(&level) || !target.is_none_or(is_target) {
-        let shown: String = directive.chars().take(40).collect();
-        return Err(format!(
-            "{shown:?} is not a level ({}), nor a part of the program and its level such as \
-             crane_actors=debug",
-            LEVELS.join(", ")
-        ));
-    }
-    Ok(())
-}
-
 /// The filter in a document, or where it is wrong and how.
 fn filter_of(document: &Value) -> Result<&str, (&str, String)> {
     let Value::Object(members) = document else {
@@ -97,15 +72,7 @@ fn filter_of(document: &Value) -> Result<&str, (&str, String)> {
         return Err((unknown, "is unknown; there is filter".to_owned()));
     }
     match members.get("filter") {
-        Some(Value::String(filter)) if filter.len() > FILTER_BYTES => {
-            let length = filter.len();
-            let message = format!("{length} bytes, the limit is {FILTER_BYTES}");
-            Err(("filter", message))
-        }
-        Some(Value::String(filter)) => match filter.split(',').try_for_each(check_directive) {
-            Ok(()) => Ok(filter),
-            Err(message) => Err(("filter", message)),
-        },
+        Some(Value::String(filter)) => Ok(filter),
         Some(_) => Err(("filter", "must be a text".to_owned())),
         None => Err(("filter", "is missing".to_owned())),
     }
@@ -208,25 +175,12 @@ mod tests {
 
     #[test]
     fn a_filter_is_taken_from_an_object_that_holds_nothing_else() {
-        for filter in [
-            "info",
-            "off,crane=debug",
-            "warn,crane_actors::run=trace,a-b=off",
-        ] {
-            assert_eq!(filter_of(&json!({ "filter": filter })), Ok(filter));
-            assert_eq!(telemetry::check(filter), Ok(()));
-        }
+        let filter = "warn,crane_actors::run=trace";
+        assert_eq!(filter_of(&json!({ "filter": filter })), Ok(filter));
         for (document, place) in [
             (json!("info"), ""),
             (json!([]), ""),
             (json!({}), "filter"),
-            (json!({ "filter": " " }), "filter"),
-            (json!({ "filter": "infos" }), "filter"),
-            (json!({ "filter": "info," }), "filter"),
-            (json!({ "filter": "crane=" }), "filter"),
-            (json!({ "filter": "=info" }), "filter"),
-            (json!({ "filter": "[span]=info" }), "filter"),
-            (json!({ "filter": "info,".repeat(400) + "info" }), "filter"),
             (json!({ "filter": 3 }), "filter"),
             (json!({ "filter": "info", "level": "x" }), "level"),
         ] {

@@ -75,9 +75,9 @@ pub(super) async fn known_only(
             let mut names: Vec<&str> = known.iter().map(String::as_str).collect();
             names.sort_unstable();
             let detail = if names.is_empty() {
-                "is unknown; there are none here".to_owned()
+                "is unknown; this request takes none".to_owned()
             } else {
-                format!("is unknown; there are {}", names.join(", "))
+                format!("is unknown; this request takes {}", names.join(", "))
             };
             return ApiError::parameter(&name, detail).into_response();
         }
@@ -96,12 +96,12 @@ pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
                 (Some(name), Some(value)) => Ok((name, value)),
                 (Some(name), None) => Err(ApiError::parameter(
                     &name,
-                    "its value is no percent-encoded UTF-8 text",
+                    "has a value that is no percent-encoded UTF-8 text",
                 )),
                 (None, _) => Err(ApiError::new(
                     ErrorType::BadRequest,
                     format!(
-                        "query parameter {}: is no percent-encoded UTF-8 text",
+                        "query parameter {} is no percent-encoded UTF-8 text",
                         shorten(name)
                     ),
                 )),

@@ -21,7 +21,7 @@ use super::failure::{FAILED, Failure};
 use super::remote::{Found, Place, attend};
 use super::{Shape, session};
 use crate::config::PostgresConfig;
-use crate::output;
+use crate::output::{self, counted};
 
 /// Verify everything that is stored
 ///
@@ -30,12 +30,14 @@ use crate::output;
 /// one node at a time wrote to a shard. Nothing is changed. A data directory must not be in use; a
 /// database is read as of one instant, and a server run by run, while nodes work.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  crane check --data /var/lib/crane\n  \
+#[command(
+    after_help = "Examples:\n  crane check --data /var/lib/crane/crane-data\n  \
     crane check --store postgres://crane@db.example/crane\n  \
     crane check --config /etc/crane/crane.toml\n  \
     crane check --server http://127.0.0.1:8080 -o json\n\n\
     A configuration that names a database means the database.\n\
-    The exit code is 1 when something is wrong, or could not be read.")]
+    The exit code is 1 when something is wrong, or could not be read."
+)]
 pub(super) struct Arguments {
     /// Database that nodes share, such as postgres://crane:password@db.example/crane
     #[arg(
@@ -159,11 +161,15 @@ impl Checked {
         };
         let wrong = match findings.len() {
             0 => "nothing is wrong".to_owned(),
-            1 => "1 finding".to_owned(),
-            count => format!("{count} findings"),
+            count => counted(count, "finding"),
         };
-        let place = &self.place;
-        format!("{place}: {runs} runs, {events} events{more}; {wrong}")
+        let (place, runs) = (&self.place, counted(*runs, "run"));
+        let events = if *events == 1 {
+            "1 event".to_owned()
+        } else {
+            format!("{events} events")
+        };
+        format!("{place}: {runs}, {events}{more}; {wrong}")
     }
 
     fn view(&self) -> Value {

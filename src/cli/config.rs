@@ -8,10 +8,9 @@ use serde_json::json;
 use super::Shape;
 use super::failure::{Failure, USAGE};
 use super::place::Service;
-use crate::cluster;
-use crate::config::{Config, Loaded, Origin};
+use crate::config::{Loaded, Origin, Purpose};
+use crate::output::{self, counted};
 use crate::token::{self, TokenHash};
-use crate::{output, server};
 
 /// Check and show the configuration, make tokens
 #[derive(Debug, Subcommand)]
@@ -55,7 +54,7 @@ pub(super) fn run(command: &Command, log: Option<&str>) -> Result<u8, Failure> {
 }
 
 fn check(question: &Question, log: Option<&str>) -> Result<u8, Failure> {
-    let loaded = match (question.service.load(log), question.output) {
+    let loaded = match (question.service.load(log, Purpose::Serve), question.output) {
         (Ok(loaded), _) => loaded,
         (Err(failure), Shape::Text) => return Err(failure),
         (Err(failure), Shape::Json) => {
@@ -63,12 +62,6 @@ fn check(question: &Question, log: Option<&str>) -> Result<u8, Failure> {
             return report(&message, &[]);
         }
     };
-    if let Err(error) = certificates(&loaded.config) {
-        return match question.output {
-            Shape::Text => Err(Failure::usage(error)),
-            Shape::Json => report(&error, &loaded.warnings),
-        };
-    }
     match question.output {
         Shape::Json => report("", &loaded.warnings),
         Shape::Text => {
@@ -77,15 +70,6 @@ fn check(question: &Question, log: Option<&str>) -> Result<u8, Failure> {
             Ok(0)
         }
     }
-}
-
-/// Whether the certificates that are named can be used.
-fn certificates(config: &Config) -> Result<(), String> {
-    if let Some(files) = &config.api.tls {
-        server::tls::load(files).map_err(|error| error.to_string())?;
-    }
-    let usable = cluster::certificates(config.cluster.tls.as_ref());
-    usable.map(drop).map_err(|error| error.to_string())
 }
 
 /// The verdict for programs; an error a line.
@@ -115,7 +99,8 @@ fn sources(loaded: &Loaded) -> String {
     let in_file = count(|origin| matches!(origin, Origin::File { .. }));
     let variables = count(|origin| matches!(origin, Origin::Environment(_)));
     let flags = count(|origin| matches!(origin, Origin::Flag(_)));
-    format!("{file} ({in_file} settings), {variables} from the environment, {flags} from flags")
+    let in_file = counted(in_file, "setting");
+    format!("{file} ({in_file}), {variables} from the environment, {flags} from flags")
 }
 
 /// Says what is allowed and not advisable.
@@ -126,7 +111,7 @@ pub(super) fn warn(loaded: &Loaded) {
 }
 
 fn show(question: &Question, log: Option<&str>) -> Result<u8, Failure> {
-    let loaded = question.service.load(log)?;
+    let loaded = question.service.load(log, Purpose::Show)?;
     match question.output {
         Shape::Text => output::print(&loaded.text())?,
         Shape::Json => output::print_json(&loaded.json())?,
@@ -141,6 +126,14 @@ fn token(arguments: &Token) -> Result<u8, Failure> {
         read.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
         let token = text.trim().to_owned();
         token::check(&token).map_err(|error| Failure::usage(format!("standard input {error}")))?;
+        if token.len() < token::GUESSED {
+            let length = counted(token.len(), "character");
+            output::note(&format!(
+                "warning: a token of {length} can be guessed; take one of at least {}, or let \
+                 `crane config token` make it",
+                token::GUESSED
+            ));
+        }
         token
     } else {
         token::generate().map_err(|error| {

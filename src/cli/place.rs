@@ -114,7 +114,7 @@ pub(super) struct Service {
 impl Service {
     /// The configuration of the server; `log` is the filter that was asked for on the command
     /// line or by `CRANE_LOG`.
-    pub(super) fn load(&self, log: Option<&str>) -> Result<Loaded, Failure> {
+    pub(super) fn load(&self, log: Option<&str>, purpose: Purpose) -> Result<Loaded, Failure> {
         let mut flags = Vec::new();
         if let Some(listen) = &self.listen {
             flags.push(("api.listen", Origin::Flag("--listen"), listen.clone()));
@@ -124,14 +124,18 @@ impl Service {
             flags.push(("api.insecure_no_auth", flag, "true".to_owned()));
         }
         if let Some(filter) = log {
-            let variable = std::env::var_os(super::LOG_VARIABLE);
-            let origin = match variable.is_some_and(|value| value == filter) {
-                true => Origin::Environment(super::LOG_VARIABLE.to_owned()),
-                false => Origin::Flag("--log"),
-            };
-            flags.push(("log.filter", origin, filter.to_owned()));
+            flags.push(("log.filter", log_origin(filter), filter.to_owned()));
         }
-        self.data.load(flags, Purpose::Serve)
+        self.data.load(flags, purpose)
+    }
+}
+
+/// Where a filter was asked for.
+pub(super) fn log_origin(filter: &str) -> Origin {
+    let variable = std::env::var_os(super::LOG_VARIABLE);
+    match variable.is_some_and(|value| value == filter) {
+        true => Origin::Environment(super::LOG_VARIABLE.to_owned()),
+        false => Origin::Flag("--log"),
     }
 }
 

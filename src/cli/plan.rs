@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::failure::{Failure, USAGE};
 use super::{ConfigFile, Shape, request};
-use crate::output;
+use crate::output::{self, counted};
 
 /// Check and draw plans
 #[derive(Debug, Subcommand)]
@@ -71,8 +71,8 @@ fn check(arguments: &Check) -> Result<u8, Failure> {
     match arguments.output {
         Shape::Text => {
             let (document, plan) = request::read_plan(&arguments.plan, &config)?;
-            let (file, steps) = (document.file, plan.steps.len());
-            output::print(&format!("{file} is valid, {steps} steps"))?;
+            let (file, steps) = (document.file, counted(plan.steps.len(), "step"));
+            output::print(&format!("{file} is valid, {steps}"))?;
             Ok(0)
         }
         Shape::Json => {

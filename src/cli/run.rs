@@ -6,6 +6,7 @@
 //!   --resume ──> the unfinished runs of a data directory                          (resume)
 //! ```
 
+mod inputs;
 mod remote;
 mod resume;
 
@@ -46,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "PLAN")]
     plan: Option<PathBuf>,
 
-    /// The goal in words, instead of a plan: the planner makes one
+    /// The goal in words, instead of a plan: rules make one, for calculations and to-dos
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["plan", "resume"])]
     prompt: Option<String>,
 
@@ -97,8 +98,17 @@ impl Asked {
         let (file, values) = (arguments.input_file.as_deref(), &arguments.inputs);
         let input = request::input(file, values, limits)?;
         let labels = request::labels(&arguments.labels)?;
+        let plan = arguments.plan.as_deref().map(read).transpose()?;
+        if let (Some(plan), Some(input)) = (&plan, &input) {
+            for name in inputs::unknown(&plan.value, input) {
+                let file = &plan.file;
+                output::note(&format!(
+                    "warning: {file} declares no input called {name}, and nothing in it uses one"
+                ));
+            }
+        }
         Ok(Self {
-            plan: arguments.plan.as_deref().map(read).transpose()?,
+            plan,
             prompt: arguments.prompt.clone(),
             input,
             labels,

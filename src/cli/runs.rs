@@ -139,6 +139,8 @@ struct Listed {
     total: usize,
     rows: Vec<Row>,
     json: Vec<Box<RawValue>>,
+    /// Nodes whose runs are not in it.
+    missing: Vec<String>,
 }
 
 /// See the module.
@@ -173,6 +175,12 @@ async fn list(arguments: List) -> Result<u8, Failure> {
         Found::Data(data) => here::list(&arguments, &data).await?,
         Found::Server(server) => remote::list(&arguments, &server.client).await?,
     };
+    if !listed.missing.is_empty() {
+        output::note(&format!(
+            "warning: runs of nodes that cannot be reached are missing: {}",
+            listed.missing.join(", ")
+        ));
+    }
     match arguments.output {
         Format::Table if listed.total == 0 => output::note("no such runs"),
         Format::Table => {

@@ -12,6 +12,7 @@
 //! runtime does that. As process 1 it behaves the same, since it handles its signals itself; it
 //! starts no other processes, so that there is nothing to reap.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::interrupt::Interrupt;
 use super::place::Service;
 use crate::api::{self, Api, Parts};
 use crate::cluster::Mode;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Purpose};
 use crate::life::{Life, Phase};
 use crate::node::Node;
 use crate::server::tls::Tls;
@@ -47,13 +48,14 @@ pub(super) struct Arguments {
 
 /// See the module.
 pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8, Failure> {
-    let loaded = arguments.service.load(log.as_deref())?;
+    let loaded = arguments.service.load(log.as_deref(), Purpose::Serve)?;
     let config = &loaded.config;
     telemetry::start(&config.log.filter, config.log.format)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let tls = config.api.tls.clone().map(Tls::new).transpose();
     let tls = tls.map_err(|error| Failure::usage(error.to_string()))?;
     let mut interrupt = Interrupt::listen()?;
+    let hangups = hangups(tls.is_some());
     let bound = server::bind(config.api.listen)
         .map_err(|error| cannot_listen(config.api.listen, &error))?;
     let address = bound.address()?;
@@ -84,7 +86,7 @@ pub(super) async fn run(arguments: Arguments, log: Option<String>) -> Result<u8,
     tokio::select! {
         stopped = attend(&node, config, &life, &mut interrupt, &mut serving) => stopped,
         // These two do not end.
-        () = reload(tls) => Ok(0),
+        () = reload(tls, hangups) => Ok(0),
         () = watch(&node) => Ok(0),
     }
 }
@@ -246,25 +248,34 @@ async fn stop(
     Ok(0)
 }
 
-/// Reads the certificates again at each SIGHUP. Without TLS the signal keeps its usual meaning, so
-/// that a node in a terminal ends with it.
-async fn reload(tls: Option<Tls>) {
-    let Some(tls) = tls else {
-        return std::future::pending().await;
-    };
-    let mut hangups: Signal = match signal(SignalKind::hangup()) {
-        Ok(hangups) => hangups,
+/// Hears SIGHUP, which a service manager sends to have things read again. Where there is nothing to
+/// read again and the node is in a terminal, the signal keeps its usual meaning: the terminal has
+/// been closed, and the node ends with it.
+fn hangups(has_tls: bool) -> Option<Signal> {
+    if !has_tls && std::io::stdin().is_terminal() {
+        return None;
+    }
+    match signal(SignalKind::hangup()) {
+        Ok(hangups) => Some(hangups),
         Err(error) => {
             tracing::warn!(%error, "SIGHUP cannot be heard, certificates are not read again");
-            return std::future::pending().await;
-        }
-    };
-    while hangups.recv().await.is_some() {
-        match tls.reload() {
-            Ok(()) => output::note("the certificates were read again"),
-            Err(error) => tracing::error!(%error, "the certificates in use stay"),
+            None
         }
     }
+}
+
+/// Reads the certificates again at each SIGHUP.
+async fn reload(tls: Option<Tls>, hangups: Option<Signal>) {
+    if let Some(mut hangups) = hangups {
+        while hangups.recv().await.is_some() {
+            match tls.as_ref().map(Tls::reload) {
+                Some(Ok(())) => output::note("the certificates were read again"),
+                Some(Err(error)) => tracing::error!(%error, "the certificates in use stay"),
+                None => output::note("SIGHUP: without api.tls_cert there is nothing to read again"),
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Tells the service manager that the node is well, as long as it is.

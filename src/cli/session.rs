@@ -13,10 +13,12 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crane_actors::Restore;
+use crane_store::embedded;
 
 use super::Data;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use crate::config::DEFAULT_DATA;
 use crate::node::Node;
 use crate::output;
 
@@ -30,6 +32,9 @@ pub(super) async fn with_node<T>(
     work: impl AsyncFnOnce(&Node) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let config = data.find()?;
+    if config.store.postgres.is_none() {
+        refuse_parent(&config.node.data)?;
+    }
     let mut interrupt = Interrupt::listen()?;
     let opening = Node::open(&config, Restore::None);
     let node = tokio::select! {
@@ -68,11 +73,25 @@ pub(super) async fn without_data<T>(
 /// Says which option to use when there is no such directory.
 pub(super) fn require(data: &Path) -> Result<(), Failure> {
     if data.exists() {
-        return Ok(());
+        return refuse_parent(data);
     }
     Err(Failure::failed(format!(
         "there is no data directory {}; name the one that holds the runs with --data DIR",
         data.display()
+    )))
+}
+
+/// Says so when the directory around a data directory was named: it would become another one, with
+/// nothing in it.
+fn refuse_parent(data: &Path) -> Result<(), Failure> {
+    let inner = data.join(DEFAULT_DATA.trim_start_matches("./"));
+    if embedded::is_store(data) || !embedded::is_store(&inner) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{} is no data directory; did you mean {}?",
+        data.display(),
+        inner.display()
     )))
 }
 

@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::StatusCode;
+use crane_core::event::FailureReason;
 use crane_core::run::view::run_view;
 use crane_core::{Record, Run, RunId, RunStatus, Seq};
 
@@ -83,7 +84,9 @@ pub(super) fn report(run: &Run, node: &str, shape: Shape, option: &str) -> Resul
         (Shape::Text, Some(result)) => output::print_json(&result.to_value())?,
         (Shape::Text, None) => {}
     }
-    if run.status() != RunStatus::Completed {
+    // A prompt that was not understood will not be understood the next time either.
+    let is_hopeless = run.failure == Some(FailureReason::Planning);
+    if run.status() != RunStatus::Completed && !is_hopeless {
         output::note(&format!(
             "what is done is kept; to try the rest again: crane runs retry {}{option}",
             run.id

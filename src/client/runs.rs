@@ -66,6 +66,8 @@ pub struct Listing {
     pub total: usize,
     /// The runs of the page, newest first.
     pub runs: Vec<Box<RawValue>>,
+    /// The nodes whose runs are missing, since nobody reaches them.
+    pub missing: Vec<String>,
 }
 
 /// Reads a status by its name.
@@ -115,10 +117,14 @@ impl Client {
         let answer = self.call(&Call::get(query.finish())).await?;
         let total = answer.headers.get("x-total-count");
         let total = total.and_then(|total| total.to_str().ok()?.parse().ok());
+        let missing = answer.headers.get(crate::api::UNREACHABLE);
+        let missing = missing.and_then(|missing| missing.to_str().ok());
+        let missing = missing.into_iter().flat_map(|names| names.split(','));
         let runs: Vec<Box<RawValue>> = self.read(&answer)?;
         Ok(Listing {
             total: total.unwrap_or(offset + runs.len()),
             runs,
+            missing: missing.map(|name| name.trim().to_owned()).collect(),
         })
     }
 

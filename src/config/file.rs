@@ -38,10 +38,7 @@ impl File {
         let file: Arc<str> = path.display().to_string().into();
         let refuse = |problem: String| {
             vec![Finding {
-                origin: Origin::File {
-                    file: file.clone(),
-                    line: 1,
-                },
+                origin: Origin::WholeFile(file.clone()),
                 name: String::new(),
                 problem,
             }]

@@ -15,6 +15,8 @@ pub enum Origin {
         /// The line, from 1.
         line: usize,
     },
+    /// The configuration file as a whole.
+    WholeFile(Arc<str>),
     /// An environment variable, by name.
     Environment(String),
     /// A flag of the command line, as it is typed.
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File { file, line } => write!(f, "{file}:{line}"),
+            Self::WholeFile(file) => f.write_str(file),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
         }

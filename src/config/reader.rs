@@ -122,6 +122,7 @@ impl Reader {
             return Ok(self.settings);
         }
         self.findings.sort_by_key(|finding| match &finding.origin {
+            Origin::WholeFile(_) => (0, 0),
             Origin::File { line, .. } => (0, *line),
             Origin::Environment(_) => (1, 0),
             Origin::Flag(_) => (2, 0),

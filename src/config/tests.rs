@@ -11,7 +11,7 @@ fn file(text: &str) -> File {
     File::parse("crane.toml".into(), text).unwrap()
 }
 
-/// Reads a file, variables and flags as `crane serve` would.
+/// Reads a file, variables and flags as `crane config show` would.
 fn read(
     text: &str,
     variables: &[(&str, &str)],
@@ -28,7 +28,7 @@ fn read(
         .iter()
         .map(|(name, origin, value)| (*name, origin.clone(), (*value).to_owned()))
         .collect();
-    Config::read(file, flags, Purpose::Serve, variables)
+    Config::read(file, flags, Purpose::Show, variables)
 }
 
 fn origin_of(loaded: &Loaded, name: &str) -> String {
@@ -238,7 +238,7 @@ fn a_file_that_is_named_must_be_there_and_the_default_one_need_not() {
     assert!(
         refused
             .to_string()
-            .contains("/nonexistent/crane.toml:1: cannot be read")
+            .contains("/nonexistent/crane.toml: cannot be read")
     );
     let refused = Config::load_from(named("/"), []).unwrap_err();
     assert!(refused.to_string().contains("cannot be read"), "{refused}");

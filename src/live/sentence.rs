@@ -4,7 +4,7 @@ use crane_core::event::Event;
 use crane_core::tool::{ErrorKind, ToolError};
 use crane_core::{Attempt, Record, Run, StepIndex, StepStatus};
 
-use crate::output::{Paint, duration, micros, one_line};
+use crate::output::{Paint, counted, duration, micros, one_line};
 
 /// Longest error in a line, in characters; `crane runs show` has the whole.
 const ERROR_CHARS: usize = 300;
@@ -14,10 +14,12 @@ pub(super) fn of(run: &Run, record: &Record, paint: Paint) -> Option<String> {
     let id = run.id;
     let text = match &record.event {
         Event::RunAccepted(_) => match run.plan.as_deref() {
-            Some(plan) => format!("run {id} accepted: {}", steps(plan.steps.len())),
+            Some(plan) => format!("run {id} accepted: {}", counted(plan.steps.len(), "step")),
             None => format!("run {id} accepted"),
         },
-        Event::RunPlanned { .. } => format!("run {id} planned: {}", steps(run.steps.len())),
+        Event::RunPlanned { .. } => {
+            format!("run {id} planned: {}", counted(run.steps.len(), "step"))
+        }
         Event::RunCancelRequested => format!("run {id} is being cancelled"),
         Event::RunReopened { round } => format!("run {id} goes on in round {round}"),
         Event::RunCompleted { .. } | Event::RunCancelled => ended(run, paint),
@@ -114,13 +116,6 @@ fn id_of(run: &Run, index: StepIndex) -> &str {
         .as_deref()
         .and_then(|plan| plan.steps.get(index.position()))
         .map_or("?", |step| step.id.as_str())
-}
-
-fn steps(count: usize) -> String {
-    match count {
-        1 => "1 step".to_owned(),
-        _ => format!("{count} steps"),
-    }
 }
 
 /// The first attempt goes without saying.

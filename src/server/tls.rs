@@ -4,18 +4,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsFiles;
 
 /// The setting of the certificates.
-const CERT: &str = "api.tls_cert";
+pub(crate) const CERT: &str = "api.tls_cert";
 /// The setting of the key.
-const KEY: &str = "api.tls_key";
+pub(crate) const KEY: &str = "api.tls_key";
 
 /// Why there is no TLS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,25 +52,50 @@ pub fn install_provider() {
 /// A file that cannot be read or holds something else, or a key of another certificate.
 pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
     let (cert, key) = (files.cert.as_path(), files.key.as_path());
-    let read = |setting, file: &Path| {
-        std::fs::read(file)
-            .map_err(|error| Error::new(setting, file, format!("cannot be read: {error}")))
-    };
-    let chain = CertificateDer::pem_slice_iter(&read(CERT, cert)?)
+    let mut config = fitting(KEY, (cert, key), chain(CERT, cert)?, private_key(KEY, key)?)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The certificates in the file that a setting names; at least one.
+pub(crate) fn chain(
+    setting: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain = CertificateDer::pem_slice_iter(&read(setting, file)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::new(CERT, cert, format!("is not PEM: {error}")))?;
+        .map_err(|error| Error::new(setting, file, format!("is not PEM: {error}")))?;
     if chain.is_empty() {
-        return Err(Error::new(CERT, cert, "holds no certificate in PEM"));
+        return Err(Error::new(setting, file, "holds no certificate in PEM"));
     }
-    let private = PrivateKeyDer::from_pem_slice(&read(KEY, key)?)
-        .map_err(|error| Error::new(KEY, key, format!("holds no private key in PEM: {error}")))?;
+    Ok(chain)
+}
+
+/// The private key in the file that a setting names.
+pub(crate) fn private_key(
+    setting: &'static str,
+    file: &Path,
+) -> Result<PrivateKeyDer<'static>, Error> {
+    PrivateKeyDer::from_pem_slice(&read(setting, file)?).map_err(|error| {
+        let problem = format!("holds no private key in PEM: {error}");
+        Error::new(setting, file, problem)
+    })
+}
+
+/// What a server makes of a chain and the key of its first certificate, which a setting names.
+pub(crate) fn fitting(
+    setting: &'static str,
+    (cert, key): (&Path, &Path),
+    chain: Vec<CertificateDer<'static>>,
+    private: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, Error> {
     let provider = match CryptoProvider::get_default() {
         Some(installed) => Arc::clone(installed),
         None => Arc::new(aws_lc_rs::default_provider()),
     };
-    let mut config = ServerConfig::builder_with_provider(provider)
+    ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| Error::new(CERT, cert, format!("cannot be used: {error}")))?
+        .map_err(|error| Error::new(setting, key, format!("cannot be used: {error}")))?
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .map_err(|error| {
@@ -78,10 +103,25 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
                 "does not fit the certificate in {}: {error}",
                 cert.display()
             );
-            Error::new(KEY, key, problem)
+            Error::new(setting, key, problem)
+        })
+}
+
+/// Whether the file that a setting names holds certificates of authorities.
+pub(crate) fn authority(setting: &'static str, file: &Path) -> Result<(), Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(setting, file)? {
+        roots.add(certificate).map_err(|error| {
+            let problem = format!("holds a certificate that cannot be used: {error}");
+            Error::new(setting, file, problem)
         })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    }
+    Ok(())
+}
+
+fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(file)
+        .map_err(|error| Error::new(setting, file, format!("cannot be read: {error}")))
 }
 
 /// What handshakes are answered with, until it is replaced. Clones share it.

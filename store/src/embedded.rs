@@ -45,6 +45,7 @@ use crane_core::Timestamp;
 use crate::Retention;
 use crate::faults::Faults;
 use crate::history::{FaultHook, HistoryOptions, SEGMENT_BYTES as HISTORY_SEGMENT_BYTES};
+pub use layout::is_store;
 use shared::Shared;
 pub use store::EmbeddedStore;
 pub use verify::{Finding, Report, verify};

@@ -34,7 +34,10 @@ pub enum Error {
         reserve: u64,
     },
     /// Another process holds the directory.
-    #[error("{path} is in use by another process{holder}; stop it, or choose another --data")]
+    #[error(
+        "{path} is in use by another process{holder}; a node that serves it is asked with --server \
+         URL (or CRANE_SERVER); otherwise stop the process, or choose another --data"
+    )]
     InUse {
         /// The directory.
         path: String,

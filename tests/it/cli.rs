@@ -6,6 +6,7 @@
 )]
 
 mod broken;
+mod hints;
 mod interruptions;
 mod outputs;
 mod refusals;

@@ -99,7 +99,10 @@ async fn a_forced_breaker_denies_until_it_is_given_back() {
     let node = Node::start().await;
     node.runtime.force_breaker("echo", Mode::ForcedOpen);
     let denied = node.runtime.try_tool("echo", json!({})).await.unwrap();
-    assert_eq!(denied.result.unwrap_err().kind, ErrorKind::Unavailable);
+    let error = denied.result.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("crane tools reset echo"), "{error}");
+    assert!(!error.message.contains("try again in"), "{error}");
     node.runtime.force_breaker("echo", Mode::Auto);
     let tried = node
         .runtime

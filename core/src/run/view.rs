@@ -63,7 +63,8 @@ struct PlanView<'a>(&'a Plan);
 
 impl Serialize for PlanView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("name", &self.0.name)?;
         map.serialize_entry("final_goal", &self.0.final_goal)?;
         map.serialize_entry("steps", &PlannedSteps(self.0))?;
         map.end()

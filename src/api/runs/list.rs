@@ -15,9 +15,6 @@ use crate::route::Outline;
 
 /// Runs of a page when nothing else is asked for.
 const LIMIT: usize = 10;
-/// The header that names the members whose runs a list does without.
-const UNREACHABLE: &str = "x-crane-unreachable";
-
 /// Lists runs, newest first.
 #[utoipa::path(
     get, path = "/runs", tag = "runs", operation_id = "list_runs",
@@ -60,7 +57,9 @@ pub(super) async fn list(
     if !listing.missing.is_empty() {
         let missing: Vec<&str> = listing.missing.iter().map(NodeName::as_str).collect();
         if let Ok(missing) = HeaderValue::from_str(&missing.join(",")) {
-            response.headers_mut().insert(UNREACHABLE, missing);
+            response
+                .headers_mut()
+                .insert(crate::api::UNREACHABLE, missing);
         }
     }
     Ok(response)

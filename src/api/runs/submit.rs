@@ -96,7 +96,8 @@ fn wait(query: Option<&str>) -> Result<Option<Duration>, ApiError> {
     let Some(text) = given else {
         return Ok(None);
     };
-    let wait = plan::parse_duration(&text).map_err(|error| ApiError::parameter("wait", error))?;
+    let wait = plan::parse_duration(&text)
+        .map_err(|error| ApiError::parameter("wait", format!("is refused: {error}")))?;
     if (SHORTEST_WAIT..=limits::LONGEST_WAIT).contains(&wait) {
         return Ok(Some(wait));
     }

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use super::super::failure::Failure;
 use crate::client::{Client, Error, Head, status};
+use crate::output;
 
 /// Runs of a page.
 const PAGE: usize = 50;
@@ -76,7 +77,14 @@ impl Check<'_> {
         // The oldest so far.
         let mut last: Option<(Timestamp, RunId)> = None;
         loop {
-            let page = self.client.list(&[], &[], PAGE, offset).await?.runs;
+            let listing = self.client.list(&[], &[], PAGE, offset).await?;
+            if offset == 0 && !listing.missing.is_empty() {
+                output::note(&format!(
+                    "warning: runs of nodes that cannot be reached are not checked: {}",
+                    listing.missing.join(", ")
+                ));
+            }
+            let page = listing.runs;
             let mut before: Option<(Timestamp, RunId)> = None;
             for run in &page {
                 let listed: Listed = match serde_json::from_str(run.get()) {

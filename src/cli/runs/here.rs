@@ -51,6 +51,7 @@ pub(super) async fn list(arguments: &List, data: &Data) -> Result<Listed, Failur
         total,
         rows: rows.collect(),
         json: json.collect::<Result<_, _>>()?,
+        missing: Vec::new(),
     })
 }
 

@@ -32,6 +32,7 @@ pub(super) async fn list(arguments: &List, client: &Client) -> Result<super::Lis
             .collect::<Result<_, _>>()
             .map_err(|error| strange(&error))?,
         json: listing.runs,
+        missing: listing.missing,
     })
 }
 

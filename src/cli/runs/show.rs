@@ -6,6 +6,7 @@ use crane_core::{Run, RunId, RunStatus, StepStatus, Timestamp};
 use serde::Deserialize;
 
 use crate::client;
+use crate::live::progress;
 use crate::output::{Table, duration, micros, one_line};
 
 pub(super) use events::{EventPrinter, events, seq};
@@ -20,7 +21,7 @@ const GOAL_STEPS: usize = 5;
 pub(super) struct Row {
     pub(super) id: RunId,
     status: RunStatus,
-    /// Steps that are done, and steps in all.
+    /// Steps that have ended, and steps in all.
     steps: (usize, usize),
     created_at: Timestamp,
     completed_at: Option<Timestamp>,
@@ -30,14 +31,10 @@ pub(super) struct Row {
 impl Row {
     /// What there is to say about a run of this process.
     pub(super) fn of(run: &Run, status: RunStatus) -> Self {
-        let done = run
-            .steps
-            .iter()
-            .filter(|step| step.status == StepStatus::Completed);
         Self {
             id: run.id,
             status,
-            steps: (done.count(), run.steps.len()),
+            steps: progress(run),
             created_at: run.created_at,
             completed_at: run.completed_at,
             goal: goal(run),
@@ -47,15 +44,23 @@ impl Row {
     /// The same about a run in a server's list.
     pub(super) fn read(json: &str) -> serde_json::Result<Self> {
         let run: Listed = serde_json::from_str(json)?;
-        let log = run.execution_log.iter();
-        let done = log.filter(|step| step.status == StepStatus::Completed.as_str());
-        let steps = (done.count(), run.plan.as_ref().map_or(0, |p| p.steps.len()));
+        let all = run.plan.as_ref().map_or(0, |plan| plan.steps.len());
+        // The log holds the steps that started, so that one that was skipped is not in it. Of a run
+        // that is completed every step has ended.
+        let ended = match run.status {
+            RunStatus::Completed => all,
+            RunStatus::Pending
+            | RunStatus::Running
+            | RunStatus::Waiting
+            | RunStatus::Failed
+            | RunStatus::Cancelled => run.execution_log.iter().filter(|s| s.has_ended()).count(),
+        };
         let goal = run.prompt.or_else(|| run.plan.map(ListedPlan::goal));
         let goal = goal.or(run.error);
         Ok(Self {
             id: run.run_id,
             status: run.status,
-            steps,
+            steps: (ended, all),
             created_at: run.created_at,
             completed_at: run.completed_at,
             goal: goal.unwrap_or_default(),
@@ -80,6 +85,9 @@ struct Listed {
 
 #[derive(Deserialize)]
 struct ListedPlan {
+    /// Servers of earlier versions do not say it.
+    #[serde(default)]
+    name: Option<String>,
     final_goal: Option<String>,
     steps: Vec<PlannedStep>,
 }
@@ -91,8 +99,20 @@ struct PlannedStep {
 
 impl ListedPlan {
     fn goal(self) -> String {
-        let steps = || names(self.steps.iter().map(|step| step.id.as_str()));
-        self.final_goal.unwrap_or_else(steps)
+        let steps = self.steps.iter().map(|step| step.id.as_str());
+        goal_of(self.final_goal.as_deref(), self.name.as_deref(), steps)
+    }
+}
+
+/// What a plan is for, in the best words there are: its goal, its name, or its first steps.
+fn goal_of<'a>(
+    final_goal: Option<&str>,
+    name: Option<&str>,
+    steps: impl Iterator<Item = &'a str>,
+) -> String {
+    match final_goal.or(name) {
+        Some(text) => text.to_owned(),
+        None => names(steps),
     }
 }
 
@@ -104,6 +124,18 @@ fn names<'a>(steps: impl Iterator<Item = &'a str>) -> String {
 #[derive(Deserialize)]
 struct ListedStep {
     status: String,
+}
+
+impl ListedStep {
+    fn has_ended(&self) -> bool {
+        let ended = [
+            StepStatus::Completed,
+            StepStatus::Failed,
+            StepStatus::Skipped,
+            StepStatus::Cancelled,
+        ];
+        ended.iter().any(|status| status.as_str() == self.status)
+    }
 }
 
 /// Several runs, a line each.
@@ -139,16 +171,15 @@ fn took(created_at: Timestamp, completed_at: Option<Timestamp>) -> String {
     }
 }
 
-/// What the run is for, in the best words there are.
+/// What the run is for: its prompt, or what its plan says.
 fn goal(run: &Run) -> String {
     let prompt = run.accepted.as_ref().and_then(|a| a.prompt.as_deref());
-    let plan = run.plan.as_ref();
-    let text = prompt
-        .or_else(|| plan.and_then(|plan| plan.name.as_deref()))
-        .or_else(|| plan.and_then(|plan| plan.final_goal.as_deref()));
-    match (text, plan) {
-        (Some(text), _) => text.to_owned(),
-        (None, Some(plan)) => names(plan.steps.iter().map(|step| step.id.as_str())),
+    match (prompt, run.plan.as_deref()) {
+        (Some(prompt), _) => prompt.to_owned(),
+        (None, Some(plan)) => {
+            let steps = plan.steps.iter().map(|step| step.id.as_str());
+            goal_of(plan.final_goal.as_deref(), plan.name.as_deref(), steps)
+        }
         // What is stored of it cannot be read.
         (None, None) => run.error.as_deref().unwrap_or_default().to_owned(),
     }

@@ -145,12 +145,14 @@ pub(super) fn describe(tool: &RawValue) -> Result<String, Failure> {
 
 impl Tool {
     fn kind(&self) -> String {
-        let state = if self.stateful { "stateful" } else { "pure" };
-        if self.idempotent {
-            state.to_owned()
-        } else {
-            format!("{state}, not idempotent")
-        }
+        // "Stateless" is said of what is kept here: another try may change something elsewhere.
+        let kind = match (self.stateful, self.idempotent) {
+            (true, true) => "stateful",
+            (true, false) => "stateful, not idempotent",
+            (false, true) => "pure",
+            (false, false) => "stateless, not idempotent",
+        };
+        kind.to_owned()
     }
 
     fn timeout(&self) -> String {

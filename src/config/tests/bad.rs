@@ -199,6 +199,11 @@ const IN_FILE: &[(&str, &str, &str)] = &[
         "is not a filter",
     ),
     (
+        "[log]\nfilter = \"inof\"",
+        "crane.toml:2: log.filter",
+        "is not a level",
+    ),
+    (
         "[log]\nformat = \"xml\"",
         "crane.toml:2: log.format",
         "\"auto\", \"json\" or \"pretty\"",

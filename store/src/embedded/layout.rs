@@ -24,6 +24,8 @@ use crate::faults::Faults;
 
 /// Version of the directory; a directory with another one is refused.
 const FORMAT: &str = "crane store 1\n";
+/// The file that says it.
+const FORMAT_FILE: &str = "FORMAT";
 
 /// How long a lock is asked for before its holder counts as alive.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -77,6 +79,11 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
         .at("cannot sync directory", dir)
 }
 
+/// Whether a store was ever opened in `dir`.
+pub fn is_store(dir: &Path) -> bool {
+    dir.join(FORMAT_FILE).is_file()
+}
+
 /// The directory of a store, locked for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -108,7 +115,7 @@ impl Layout {
 
     /// Takes the lock of an existing store without writing anything but the pid, for reading.
     pub(crate) fn inspect(root: &Path) -> Result<Self, Error> {
-        let path = root.join("FORMAT");
+        let path = root.join(FORMAT_FILE);
         let format = fs::read_to_string(&path).at("cannot read", &path)?;
         expect_format(&path, &format)?;
         Ok(Self {
@@ -204,7 +211,7 @@ fn in_use(root: &Path, file: &mut File) -> Error {
 }
 
 fn check_format(root: &Path, faults: &Faults) -> Result<(), Error> {
-    let path = root.join("FORMAT");
+    let path = root.join(FORMAT_FILE);
     match fs::read_to_string(&path) {
         Ok(found) => expect_format(&path, &found),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

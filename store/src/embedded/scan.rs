@@ -38,8 +38,8 @@ impl Damage {
             file: segments::path(dir, self.segment).display().to_string(),
             offset: self.offset,
             detail: format!(
-                "{}; restore the file, or accept the loss of what follows with the option for \
-                 corruption",
+                "{}; restore the file, or accept the loss of what follows with \
+                 store.accept_corruption",
                 self.detail
             ),
         }

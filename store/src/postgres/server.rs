@@ -54,7 +54,7 @@ pub(crate) async fn check(conn: &Conn, allow_unsafe: bool, place: &str) -> Resul
     }
     unsuitable(format!(
         "{place} has {} = off and may lose runs that were acknowledged; switch it on, or accept \
-         the loss by allowing an unsafe database",
+         the loss with store.allow_unsafe",
         off.join(" = off, ")
     ))
 }

@@ -259,7 +259,8 @@ const LINES: &[(&[&str], &str)] = &[
     (&["bench", "--shape", "ring"], "chain:N"),
     (&["bench", "--concurrency", "0"], "concurrency"),
     (&["completions", "tcl"], "tcl"),
-    (&["tools", "list", "--log", "a=b=c"], "--log"),
+    (&["tools", "list", "--log", "a=b=c"], "flag --log: "),
+    (&["tools", "list", "--log", "inof"], "is not a level"),
     (&["dance"], "dance"),
 ];
 

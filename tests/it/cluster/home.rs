@@ -86,6 +86,10 @@ fn a_member_goes_and_comes_back(mut nodes: Vec<Node>, ports: &[u16], held: Optio
     }
     let list = nodes[0].serving.get("/runs");
     assert_eq!(list.header("x-crane-unreachable"), "c");
+    let server = format!("http://{}", nodes[0].serving.address);
+    let listed = nodes[0].home.crane(&format!("runs list --server {server}"));
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    assert!(listed.stderr.contains("are missing: c\n"), "{listed:?}");
     // It is back, with its disk.
     let serving = Node::serve(&c.home, "c", ports[2], ports[0], "");
     let c = Node { serving, ..c };

@@ -1,8 +1,11 @@
 //! How a node starts, stops and comes back.
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Signal;
+use rustix::pty::{self, OpenptFlags};
 use serde_json::{Value, json};
 
 use super::{Answer, Serving, eventually};
@@ -84,6 +87,35 @@ fn a_step_that_does_not_end_is_cut_off_after_the_drain_timeout_and_goes_on_later
         let run = node.get(&format!("/api/v1/runs/{id}"), "");
         run.body.contains("\"status\":\"completed\"")
     });
+}
+
+/// A terminal that nobody looks at: its keyboard's side, and what a process gets as its input.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let keyboard = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    pty::grantpt(&keyboard).unwrap();
+    pty::unlockpt(&keyboard).unwrap();
+    let name = pty::ptsname(&keyboard, Vec::new()).unwrap();
+    // The test does not make it its own.
+    let input = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    (keyboard, input)
+}
+
+#[test]
+fn sighup_without_tls_changes_nothing_unless_the_node_is_in_a_terminal() {
+    let home = Home::new();
+    let node = Serving::start(&home, "");
+    for _ in 0..2 {
+        node.signal(Signal::HUP);
+    }
+    node.wait_for("nothing to read again");
+    assert!(node.is_live());
+    drop(node);
+    let (_keyboard, input) = terminal();
+    let mut command = home.command(["serve", "--listen", "127.0.0.1:0"]);
+    command.stdin(input);
+    let mut node = Serving::spawn(&home, command);
+    node.signal(Signal::HUP);
+    assert_eq!(node.end(), None, "{}", node.said());
 }
 
 #[test]

@@ -75,7 +75,63 @@ fn everything_that_is_wrong_is_said_at_once_and_nothing_starts() {
     assert_eq!(valid.code, Some(0), "{valid:?}");
     let missing = home.crane("serve --config nowhere.toml");
     assert_eq!(missing.code, Some(2));
-    assert!(missing.stderr.contains("nowhere.toml"), "{missing:?}");
+    let whole = "error: nowhere.toml: cannot be read";
+    assert!(missing.stderr.starts_with(whole), "{missing:?}");
+}
+
+#[test]
+fn a_level_with_a_slip_is_refused_wherever_it_is_given() {
+    let home = Home::new();
+    home.file("c.toml", "[log]\nfilter = \"inof\"\n");
+    for line in ["config check", "serve"] {
+        let refused = |options: &str, variable: Option<&str>, place: &str| {
+            let line = format!("{line} {options}");
+            let mut command = home.command(line.split_whitespace());
+            command.envs(variable.map(|value| ("CRANE_LOG", value)));
+            let ended = end(assert_cmd::Command::from_std(command));
+            assert_eq!(ended.code, Some(2), "{line}: {ended:?}");
+            let begins = format!("error: {place}: log.filter is refused: \"inof\"");
+            assert!(ended.stderr.starts_with(&begins), "{line}: {ended:?}");
+        };
+        refused("--config c.toml", None, "c.toml:2");
+        refused("--log inof", None, "flag --log");
+        refused("", Some("inof"), "environment variable CRANE_LOG");
+    }
+    let mut command = home.command(["config", "check"]);
+    command.env("CRANE_LOG", "");
+    assert_eq!(end(assert_cmd::Command::from_std(command)).code, Some(0));
+}
+
+#[test]
+fn every_certificate_that_cannot_be_used_is_said_at_once_with_its_line() {
+    let home = Home::new();
+    home.file("empty.pem", "nothing\n");
+    let text = "[api]\ntls_cert = \"a.pem\"\ntls_key = \"b.pem\"\n\
+        [cluster]\nlisten = \"127.0.0.1:7946\"\n\
+        tls_cert = \"empty.pem\"\ntls_key = \"d.pem\"\ntls_ca = \"e.pem\"\n\
+        [store]\nurl = \"postgres://crane@db.example/crane\"\nca = \"f.pem\"\n\
+        [node]\nname = \"a\"\n";
+    home.file("c.toml", text);
+    for line in ["config check", "serve"] {
+        let ended = home.crane(&format!("{line} --config c.toml"));
+        assert_eq!(ended.code, Some(2), "{line}: {ended:?}");
+        let wrong = [
+            "c.toml:2: api.tls_cert is \"a.pem\", which cannot be read",
+            "c.toml:3: api.tls_key is \"b.pem\", which cannot be read",
+            "c.toml:6: cluster.tls_cert is \"empty.pem\", which holds no certificate",
+            "c.toml:7: cluster.tls_key is \"d.pem\", which cannot be read",
+            "c.toml:8: cluster.tls_ca is \"e.pem\", which cannot be read",
+            "c.toml:11: store.ca is \"f.pem\", which cannot be read",
+        ];
+        let said: Vec<&str> = ended.stderr.lines().collect();
+        assert_eq!(said.len(), wrong.len(), "{line}: {}", ended.stderr);
+        for (said, wrong) in said.iter().zip(wrong) {
+            assert!(said.starts_with(&format!("error: {wrong}")), "{said}");
+        }
+    }
+    // What is shown needs no keys.
+    let shown = home.crane("config show --config c.toml");
+    assert_eq!(shown.code, Some(0), "{shown:?}");
 }
 
 #[test]

@@ -133,7 +133,9 @@ fn certificates_that_cannot_be_used_are_refused_at_the_start() {
         let ended = home.crane(line);
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(
-            ended.stderr.contains("api.tls_key: key.pem does not fit"),
+            ended
+                .stderr
+                .contains("crane.toml:3: api.tls_key is \"key.pem\", which does not fit"),
             "{ended:?}"
         );
     }

@@ -35,6 +35,7 @@ fn a_run_looks_as_the_contract_says() {
             "status": "running",
             "labels": {"team": "red"},
             "plan": {
+                "name": null,
                 "final_goal": "two echoes",
                 "steps": [
                     {"step_number": 1, "id": "a", "tool_name": "echo", "tool_input": {"from": "a"},
