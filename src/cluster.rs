@@ -296,6 +296,12 @@ impl Cluster {
         }
     }
 
+    /// Whether it stands by: no other node can reach it, and another one owns what is in the database.
+    pub fn is_standby(&self) -> bool {
+        let owns = self.standing().is_some_and(|s| s.owned > 0);
+        self.0.mode == Mode::Shared && self.0.options.config.listen.is_none() && !owns
+    }
+
     /// Whether gossip, gateway and ownership do their work at the moment.
     pub fn is_working(&self) -> bool {
         self.0.vitals.are_fine()

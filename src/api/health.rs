@@ -232,7 +232,13 @@ fn application(phase: Phase) -> Check {
 
 /// Why the node is no part of its cluster at the moment, if it is none; readiness and health go by it.
 fn apart(cluster: &Cluster) -> Option<String> {
-    why_apart(cluster.has_joined(), cluster.is_working()).map(str::to_owned)
+    let apart = why_apart(cluster.has_joined(), cluster.is_working());
+    let stands_by = || {
+        cluster
+            .is_standby()
+            .then_some("it stands by: another node owns what is in the database (cluster.listen)")
+    };
+    apart.or_else(stands_by).map(str::to_owned)
 }
 
 fn why_apart(has_joined: bool, is_working: bool) -> Option<&'static str> {

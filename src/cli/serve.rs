@@ -136,6 +136,11 @@ fn places(config: &Config, node: &Node) -> String {
         }
     };
     match node.cluster() {
+        Some(_) if config.cluster.listen.is_none() => {
+            format!(
+                "{data}\ncluster: none (cluster.listen); a standby while another node is on the database"
+            )
+        }
         Some(cluster) => format!(
             "{data}\ncluster: {}, node {} at {}",
             config.cluster.id,

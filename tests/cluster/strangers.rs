@@ -21,9 +21,7 @@ impl Strangers {
         let mut other = fleet.node(spare);
         other.variable("CRANE__CLUSTER__ID", "another");
         other.variable("CRANE__STORE__SCHEMA", "another");
-        let mut intruder = fleet.node(spare + 1);
-        deployment::give(&mut intruder, &fleet.other_secrets());
-        intruder.variable("CRANE__STORE__SCHEMA", "intruders");
+        let intruder = intruder(fleet, spare + 1);
         let all = [(other, "foreign"), (intruder, "forged")];
         let all = all.map(|(mut node, reason)| {
             let before = dropped(fleet, reason);
@@ -61,6 +59,21 @@ impl Strangers {
             assert_eq!(members(stranger), [&*stranger.name]);
         }
     }
+}
+
+/// A node with the wrong secret. By all else it is one of the cluster's: its schema is the twin of
+/// theirs, as a copy of the database would be, or they would be strangers already by that.
+fn intruder(fleet: &Fleet, space: usize) -> Node {
+    let mut intruder = fleet.node(space);
+    deployment::give(&mut intruder, &fleet.other_secrets());
+    intruder.variable("CRANE__STORE__SCHEMA", "intruders");
+    intruder.start();
+    until("an intruder serves", PATIENCE, || intruder.is_ready());
+    intruder.kill();
+    let twin = "UPDATE intruders.migrations SET applied_at = theirs.applied_at \
+                FROM crane.migrations theirs WHERE migrations.version = theirs.version";
+    fleet.database.sql(twin);
+    intruder
 }
 
 /// Names of the members that a node sees.

@@ -146,13 +146,18 @@ fn a_second_node_on_the_database_takes_over_when_the_first_one_is_gone() {
     eventually("the first one owns all", || owned(&first) == 512.0);
     let standby = start("standby");
     eventually("the standby has joined", || {
-        standby.serving.get("/health/ready").status == 200
+        let cluster = standby.cluster();
+        let mut members = cluster["members"].as_array().unwrap().iter();
+        members.any(|member| member["this"] == true && member["phase"] == "up")
     });
     let id = first.serving.submit(&chain(8, 300));
     assert_eq!(owned(&standby), 0.0);
+    // Whoever sent it work would wait for nothing.
+    assert_eq!(standby.serving.get("/health/ready").status, 503);
     first.serving.kill();
     assert_eq!(completed(&standby, &id)["node"], "standby");
     assert_eq!(owned(&standby), 512.0);
+    assert_eq!(standby.serving.get("/health/ready").status, 200);
     // Commands that open a store by themselves leave this one alone.
     let here = standby.home.crane("runs list --config crane.toml");
     assert_eq!(here.code, Some(1), "{here:?}");
