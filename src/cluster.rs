@@ -22,6 +22,7 @@ mod address;
 mod dispatch;
 mod generation;
 mod link;
+mod look;
 mod routes;
 mod start;
 mod status;

@@ -71,6 +71,17 @@ pub enum OpenError {
         "a node called {0} is alive in this cluster already; give this one another name (node.name)"
     )]
     NameTaken(String),
+    /// The same, where it is known which process that is.
+    #[error(
+        "a node called {name} is alive in this cluster already, at {address}; give this one another \
+         name (node.name, or CRANE__NODE__NAME)"
+    )]
+    Namesake {
+        /// The name.
+        name: NodeName,
+        /// Where the other one gossips.
+        address: std::net::SocketAddr,
+    },
     /// The generation of the node cannot be kept.
     #[error("the data directory cannot be written: {0}")]
     Generation(std::io::Error),
@@ -205,6 +216,13 @@ impl Node {
         let generation = generation.map_err(OpenError::Generation)?;
         let options = cluster_options(config, Mode::Home, generation, api);
         let cluster = Cluster::form(options, Arc::default()).await?;
+        if let Some(namesake) = cluster.namesake().await {
+            cluster.leave().await;
+            return Err(OpenError::Namesake {
+                name: cluster.me().clone(),
+                address: namesake.address,
+            });
+        }
         self.router = Router::home(
             self.runtime.clone(),
             Arc::new(cluster.clone()),

@@ -10,6 +10,7 @@
 
 mod driver;
 pub mod members;
+pub mod namesake;
 pub(crate) mod pace;
 pub(crate) mod seal;
 mod seeds;
@@ -27,6 +28,7 @@ use crate::metrics::GossipMetrics;
 use crate::secret::Secrets;
 use driver::{Driver, Shared};
 use members::Member;
+use namesake::Namesake;
 use pace::{Pace, Paced};
 use told::Told;
 use transport::SealedTransport;
@@ -57,6 +59,10 @@ pub struct Options {
 pub struct Members {
     /// By name.
     pub members: Vec<Member>,
+    /// Other processes with this node's name.
+    pub namesakes: Vec<Namesake>,
+    /// Whether any other process was heard of, alive or not: it has told all that it knew.
+    pub heard: bool,
 }
 
 /// Why gossip did not start.

@@ -169,6 +169,8 @@ impl Cluster {
             zone: config.zone.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot: boot.clone(),
+            // Elsewhere the database knows who is there.
+            looks: options.mode == Mode::Home,
             ..Told::default()
         };
         let gossip_options = gossip::Options {
@@ -270,6 +272,7 @@ impl Cluster {
             Some(shared) => self.begin_to_own(shared),
             None => self.0.gossip.tell(|told| {
                 told.phase = crane_cluster::ownership::words::Phase::Up;
+                told.looks = false;
             }),
         }
         Ok(())

@@ -169,6 +169,7 @@ mod tests {
                 member("a", Sight::Alive, until),
                 member("b", Sight::Down, until),
             ],
+            ..Members::default()
         };
         let now = Timestamp(5_000_000);
         let expected = [("http".to_owned(), Timestamp(9_000_000))];

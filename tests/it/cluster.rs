@@ -7,6 +7,7 @@
 
 mod damaged;
 mod home;
+mod names;
 mod operate;
 #[allow(dead_code, reason = "another test binary uses the rest of it")]
 #[path = "../../store/src/postgres/tests/server.rs"]
@@ -65,12 +66,23 @@ impl Node {
         store: &str,
         cluster: &str,
     ) -> Serving {
+        let file = Self::config(home, name, [port, seed], store, cluster);
+        Serving::spawn(home, home.command(["serve", "--config", &file]))
+    }
+
+    /// Writes its configuration; gives the name of the file.
+    fn config(
+        home: &Home,
+        name: &str,
+        [port, seed]: [u16; 2],
+        store: &str,
+        cluster: &str,
+    ) -> String {
         let config = format!(
             "[node]\nname = \"{name}\"\n[api]\nlisten = \"127.0.0.1:0\"\n{store}\n[cluster]\n\
              listen = \"127.0.0.1:{port}\"\nseeds = [\"127.0.0.1:{seed}\"]\n{cluster}"
         );
-        let file = home.file("crane.toml", config);
-        Serving::spawn(home, home.command(["serve", "--config", &file]))
+        home.file("crane.toml", config)
     }
 
     /// The cluster as it sees it.

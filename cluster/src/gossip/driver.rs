@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::members::{Company, Look, Member, Sighting, Tracker};
 use super::pace::{self, Pace};
 use super::told::Told;
-use super::{Error, Members, Options, seeds};
+use super::{Error, Members, Options, namesake, seeds};
 use crate::metrics::GossipMetrics;
 use crate::ownership::words::{Elapsed, Phase, Sight};
 
@@ -43,7 +43,7 @@ const TOGETHER: Duration = Duration::from_secs(60);
 /// How long between two starts of chitchat.
 const RESTART: Duration = Duration::from_secs(1);
 /// Bits of chitchat's generation that count starts in one life of a node.
-const INCARNATION_BITS: u32 = 16;
+pub(super) const INCARNATION_BITS: u32 = 16;
 
 type Ended = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
@@ -69,6 +69,7 @@ pub(super) struct Driver {
     metrics: Arc<GossipMetrics>,
     shared: Shared,
     tracker: Tracker,
+    namesakes: namesake::Watch,
     started: Instant,
     running: Option<Running>,
     next_look_up: Instant,
@@ -91,6 +92,7 @@ impl Driver {
             metrics,
             shared,
             tracker: Tracker::default(),
+            namesakes: namesake::Watch::default(),
             started: Instant::now(),
             running: None,
             next_look_up: Instant::now(),
@@ -197,10 +199,11 @@ impl Driver {
             return;
         };
         let read = &mut running.read;
+        let boot = &self.options.told.boot;
         let listed = running
             .chitchat
-            .with_chitchat(|chitchat| list(chitchat, read));
-        let sightings = listed.await;
+            .with_chitchat(|chitchat| (list(chitchat, read), namesake::list(chitchat, boot)));
+        let (sightings, (namesakes, heard)) = listed.await;
         let before = self.tracker.company();
         let now = Elapsed(self.started.elapsed());
         let Look {
@@ -224,7 +227,12 @@ impl Driver {
         let sights = others.map(|member| member.sight);
         self.metrics.members(sights.chain([Sight::Alive]));
         log_changes(&self.shared.members.borrow().members, &members);
-        let look = Arc::new(Members { members });
+        let namesakes = self.namesakes.look(now, namesakes, self.pace.get());
+        let look = Arc::new(Members {
+            members,
+            namesakes,
+            heard,
+        });
         crate::tell_change(&self.shared.members, look);
     }
 
@@ -304,7 +312,10 @@ fn list(chitchat: &Chitchat, read: &mut Read) -> Vec<Sighting> {
     let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
     let states = chitchat.node_states();
     read.retain(|id, _| states.contains_key(id));
-    let others = states.iter().filter(|(id, _)| id.node_id != me.node_id);
+    // Of some only the name is known yet.
+    let others = states
+        .iter()
+        .filter(|(id, state)| id.node_id != me.node_id && state.max_version() > 0);
     others
         .map(|(id, state)| {
             let version = state.max_version();

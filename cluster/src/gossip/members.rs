@@ -1,6 +1,7 @@
 //! Who is there: what the failure detector sees, with the rules that make it usable.
 //!
-//! * A node is its name; of several lives that are listed, the latest counts.
+//! * A node is its name; of several lives that are listed, the latest counts. One that looks around
+//!   does not: it may have the name of another node, and end for that.
 //! * A node that was down and comes back in the same life is under suspicion for a while: a link
 //!   that flaps must not make shards flap.
 //! * A node that loses sight of all others at once is lonely: it is probably itself that is cut off.
@@ -111,7 +112,7 @@ impl Tracker {
     /// Takes in all lives that gossip lists, this node's not among them.
     pub(crate) fn look(&mut self, now: Elapsed, sightings: Vec<Sighting>) -> Look {
         let mut latest: BTreeMap<NodeName, Sighting> = BTreeMap::new();
-        for sighting in sightings {
+        for sighting in sightings.into_iter().filter(|one| !one.told.looks) {
             let listed = latest.get(&sighting.node);
             if listed.is_none_or(|listed| listed.generation < sighting.generation) {
                 latest.insert(sighting.node.clone(), sighting);
@@ -230,6 +231,17 @@ mod tests {
         let look = tracker.look(at(0), lives);
         assert_eq!(look.members.len(), 1);
         assert_eq!(look.members[0].generation, Generation(3));
+    }
+
+    #[test]
+    fn one_that_looks_around_takes_nobodys_place() {
+        let mut tracker = Tracker::default();
+        let mut looks = sighting("a", 2, true, 1);
+        Arc::make_mut(&mut looks.told).looks = true;
+        let lives = vec![sighting("a", 1, true, 1), looks.clone()];
+        let look = tracker.look(at(0), lives);
+        assert_eq!(look.members[0].generation, Generation(1));
+        assert_eq!(tracker.look(at(1), vec![looks]).members, []);
     }
 
     #[test]

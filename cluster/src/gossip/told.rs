@@ -5,6 +5,7 @@
 //! | `rpc`, `http` | where its gateway and its API listen |
 //! | `zone`, `ver`, `boot` | its zone, its version, the id of its process |
 //! | `state`, `lease` | joining, up, draining, left; the generation of its lease |
+//! | `looks` | there while it looks around: it is no member yet, and may have the name of one |
 //! | `load` | runs, queued runs, CPU percent, rounded so that small changes tell nothing |
 //! | `brk.TOOL` | `open`, and until when (milliseconds since the epoch): a breaker that is open |
 //! | `shards.v` | the newest version of the shard table it has seen |
@@ -71,6 +72,8 @@ pub struct Told {
     pub boot: String,
     /// Where it is in its life.
     pub phase: Phase,
+    /// Whether it looks around before it joins: until then nobody takes it for a member.
+    pub looks: bool,
     /// The generation of its lease, once it has one.
     pub lease: Option<Generation>,
     /// How busy it is.
@@ -92,6 +95,7 @@ impl Default for Told {
             version: String::new(),
             boot: String::new(),
             phase: Phase::Joining,
+            looks: false,
             lease: None,
             load: Load::default(),
             breakers: BTreeMap::new(),
@@ -129,7 +133,8 @@ impl Told {
             .iter()
             .take(limits::TOLD_BREAKERS)
             .map(|(tool, breaker)| (format!("brk.{tool}"), format!("open {}", breaker.until)));
-        fixed.into_iter().chain(breakers).collect()
+        let looks = self.looks.then(|| ("looks".to_owned(), "1".to_owned()));
+        fixed.into_iter().chain(looks).chain(breakers).collect()
     }
 
     pub(crate) fn from_keys<'a>(keys: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
@@ -148,6 +153,7 @@ impl Told {
             "ver" => value.clone_into(&mut self.version),
             "boot" => value.clone_into(&mut self.boot),
             "state" => self.phase = Phase::parse(value).unwrap_or(Phase::Joining),
+            "looks" => self.looks = value == "1",
             "lease" => self.lease = value.parse().ok().map(Generation),
             "load" => self.load = parse_load(value).unwrap_or_default(),
             "shards.v" => self.table_version = value.parse().unwrap_or(0),
@@ -195,6 +201,7 @@ mod tests {
         let told = Told {
             rpc: "10.0.0.1:7281".into(),
             phase: Phase::Draining,
+            looks: true,
             lease: Some(Generation(9)),
             load: Load {
                 runs: 1_200,
