@@ -250,6 +250,11 @@ impl Node {
         };
         let dispatch = Arc::new(dispatcher);
         cluster.open(life, dispatch, self.shared.clone()).await?;
+        let router = self.router.clone();
+        cluster.keep("remembering members", move || {
+            let router = router.clone();
+            async move { router.keep_roster().await }
+        });
         let (runtime, of, clock) = (self.runtime.clone(), cluster.clone(), self.clock.clone());
         cluster.keep("telling others", move || {
             telling::tell(runtime.clone(), of.clone(), clock.clone())

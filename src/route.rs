@@ -20,6 +20,7 @@ mod far;
 mod field;
 mod here;
 mod home;
+mod members;
 mod parked;
 mod shared;
 mod stuck;
@@ -39,7 +40,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crane_actors::Runtime;
 use crane_actors::submit::{Request, Submitted};
-use crane_core::{NodeName, Run, RunId, Seq, limits};
+use crane_core::{Run, RunId, Seq, limits};
 use crane_store::{Filter, Page};
 use tokio::time::Instant;
 
@@ -49,7 +50,7 @@ pub use home::Merged;
 pub use tail::{Heard, Tail};
 pub use words::Outline;
 
-use crate::api::{ApiError, ErrorType};
+use crate::api::ApiError;
 use crate::life::{Life, Phase};
 use far::Far;
 use here::Here;
@@ -341,23 +342,6 @@ impl Router {
             Answer::NotFound => Ok(None),
             Answer::Refused(error) => Err(error),
             Answer::Run(_) => Err(ApiError::internal("a run came instead of events")),
-        }
-    }
-
-    /// Forgets a member that will not come back, at this node and at all that can be reached; gives
-    /// whether it was known here.
-    ///
-    /// # Errors
-    /// When members are not remembered in this way of making a cluster, the member is alive, or a
-    /// node cannot write it down.
-    pub async fn remove_member(&self, node: NodeName) -> Result<bool, ApiError> {
-        match &self.far {
-            Some(Far::Home(home)) => home.remove_everywhere(node).await,
-            Some(Far::Shared(_)) | None => Err(ApiError::new(
-                ErrorType::Conflict,
-                "members are remembered only where nodes have no common store; there is nothing to \
-                 remove",
-            )),
         }
     }
 }

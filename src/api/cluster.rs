@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use crane_cluster::ownership::words::Phase as Standing;
+use crane_cluster::ownership::words::{Phase as Standing, Sight};
 use crane_core::ids::SHARD_COUNT;
 use crane_core::{NodeName, ShardId};
 use serde::Serialize;
@@ -112,7 +112,15 @@ struct ShardOwner {
 )]
 async fn cluster(State(api): State<Api>) -> Json<Cluster> {
     Json(match api.node.cluster() {
-        Some(cluster) => Cluster::from(cluster.status()),
+        Some(cluster) => {
+            let mut status = cluster.status();
+            let router = api.node.router();
+            // Gossip lists a node for an hour after its end, an operator has removed it for good.
+            let is_of_use =
+                |one: &MemberStatus| one.sight != Sight::Down || router.remembers(&one.node);
+            status.members.retain(is_of_use);
+            Cluster::from(status)
+        }
         None => alone(&api),
     })
 }

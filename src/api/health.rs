@@ -190,10 +190,8 @@ async fn health(State(api): State<Api>) -> Response {
         ("tools", tools(&api)),
     ];
     if let Some(cluster) = api.node.cluster() {
-        checks.push((
-            "cluster",
-            Check::unless(apart(cluster), Condition::Degraded),
-        ));
+        let trouble = apart(cluster).or_else(|| lonely(&api));
+        checks.push(("cluster", Check::unless(trouble, Condition::Degraded)));
     }
     let worst = checks.iter().map(|(_, check)| check.status).max();
     let status = worst.unwrap_or(Condition::Healthy);
@@ -249,6 +247,14 @@ fn why_apart(has_joined: bool, is_working: bool) -> Option<&'static str> {
             "it is cut off from its cluster: gossip, gateway or ownership stand still; the log says why",
         ),
     }
+}
+
+/// What is wrong when nobody was met whom the node should know. It is ready nevertheless: the first of
+/// all nodes could not begin otherwise.
+fn lonely(api: &Api) -> Option<String> {
+    let detail = "it has met no other member of its cluster (cluster.seeds), and refuses submissions \
+                  with an Idempotency-Key";
+    api.node.router().is_stranger().then(|| detail.to_owned())
 }
 
 fn storage(api: &Api) -> Check {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crane_cluster::gossip::Members;
 use crane_cluster::gossip::namesake::{Life, Namesake};
+use crane_cluster::ownership::words::Sight;
 use crane_core::Generation;
 use tokio::time::Instant;
 
@@ -87,13 +88,20 @@ fn verdict<'a>(
         return Verdict::Unclear;
     }
     let enough = match listened {
-        (_, Some(heard)) => heard >= HEARD,
+        (_, Some(heard)) if has_met(known) => heard >= HEARD,
+        (_, Some(heard)) => heard >= ALONE,
         (all, None) => !me.expects_others || all >= ALONE,
     };
     match enough {
         true => Verdict::Free,
         false => Verdict::Unclear,
     }
+}
+
+/// Whether another node is seen alive: whoever joins then knows whom to ask.
+fn has_met(known: &Members) -> bool {
+    let mut members = known.members.iter();
+    members.any(|member| member.sight != Sight::Down)
 }
 
 #[cfg(test)]
@@ -105,7 +113,7 @@ mod tests {
         boot: "me",
         expects_others: true,
     };
-    const LONG: (Duration, Option<Duration>) = (ALONE, Some(HEARD));
+    const LONG: (Duration, Option<Duration>) = (ALONE, Some(ALONE));
 
     fn known(generation: u64, looks: bool, life: Life) -> Members {
         let namesake = Namesake {

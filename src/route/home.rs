@@ -6,10 +6,11 @@
 //!                   that it does not hold it                          503 when one cannot be asked
 //!   known run       here? else all members are asked at once         503 when it is nowhere and one
 //!                                                                    cannot be asked
-//!   either          at a node that has met nobody, and has seeds     503: whom should it ask?
+//!   known run, key  at a node that has met nobody, and has seeds     503: whom should it ask?
 //!   list            of each member, merged
 //! ```
 
+mod company;
 mod keyed;
 mod list;
 mod promises;
@@ -101,12 +102,9 @@ impl Home {
         let run = self.here.new_id();
         request.id = Some(run);
         let ask = Ask::Submit(Box::new(NewRun { request, wait }));
-        let neighbors = self.field.neighbors().into_iter();
-        let takes = neighbors.filter(|neighbor| neighbor.takes);
-        let nodes = takes.map(|neighbor| neighbor.node);
         let me = self.field.me().clone();
         let mut last = Stuck::Unowned;
-        for node in placement::homes(run, nodes.chain([me])) {
+        for node in placement::homes(run, self.takers().await.into_iter().chain([me])) {
             match self.to(&node, run, &ask).await {
                 Ok(mut answer) => {
                     if let Answer::Run(told) = &mut answer {
@@ -120,6 +118,19 @@ impl Home {
             }
         }
         Err(stuck::refusal(run, &ask, last))
+    }
+
+    /// The others that may be sent new runs: none that is not remembered.
+    async fn takers(&self) -> Vec<NodeName> {
+        let neighbors = self.field.neighbors().into_iter();
+        let takes = neighbors.filter(|neighbor| neighbor.takes);
+        let mut nodes: Vec<NodeName> = takes.map(|neighbor| neighbor.node).collect();
+        if let Err(error) = self.have_seen(nodes.clone()).await {
+            tracing::debug!(cause = error.cause, "new members get no runs");
+            let known = self.roster.all();
+            nodes.retain(|node| known.contains(node));
+        }
+        nodes
     }
 
     /// Answers about a run, wherever it is.
@@ -246,7 +257,7 @@ impl Home {
     }
 
     /// Whether this node has never met any of those that there should be.
-    fn is_stranger(&self) -> bool {
+    pub(super) fn is_stranger(&self) -> bool {
         !self.roster.has_met_any() && self.field.expects_others()
     }
 

@@ -48,11 +48,11 @@ impl Home {
         let start = Instant::now();
         let mut trip = Trip::new(run, 0, self.patience, true);
         loop {
-            let search = self.search(run).await?;
-            let is_stranger = search == Search::Stranger;
-            let node = match search {
+            let node = match self.search(run).await? {
                 Search::At(node) | Search::Free(node) => Some(node),
-                Search::Taken | Search::Stranger => None,
+                Search::Taken => None,
+                // Whoever has the address of another one may be luckier there.
+                Search::Stranger => return Err(super::stranger()),
                 Search::Missing(nodes) => return Err(unreachable(&nodes)),
             };
             if let Some(node) = node {
@@ -74,7 +74,6 @@ impl Home {
                     tokio::time::sleep(length).await;
                     trip.paused(length);
                 }
-                Next::GiveUp(_) if is_stranger => return Err(super::stranger()),
                 Next::GiveUp(stuck) => return Err(stuck::refusal(run, &ask, stuck)),
             }
         }
@@ -141,7 +140,12 @@ impl Home {
         })
     }
 
-    async fn find_at(&self, node: &NodeName, run: RunId, ask: &FindAsk) -> Result<Found, Turn> {
+    pub(super) async fn find_at(
+        &self,
+        node: &NodeName,
+        run: RunId,
+        ask: &FindAsk,
+    ) -> Result<Found, Turn> {
         let mut request = wire::encode_find(run, ask);
         request.deadline = self.patience.call;
         let bytes = self.call(node, &request).await?;

@@ -168,6 +168,54 @@ async fn members_that_were_seen_before_a_restart_are_asked_after_it() {
     assert_eq!(error.details["unreachable"], serde_json::json!(["b"]));
 }
 
+/// Lets a node keep its roster for a while.
+async fn keeps_its_roster(node: &Far) {
+    let kept = home(node).keep_roster();
+    let over = tokio::time::timeout(Duration::from_secs(30), kept).await;
+    assert!(over.is_err(), "it goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_remembered_when_they_come_up_and_with_whom_they_remember() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(false);
+    let (a, b) = (world.home("a", Some(data.path())), world.home("b", None));
+    world.home("c", None);
+    assert!(home(&a).members().len() == 1);
+    keeps_its_roster(&a).await;
+    keeps_its_roster(&b).await;
+    for node in ["b", "c"] {
+        world.down(node);
+    }
+    // Nobody had asked for anything.
+    let a = world.home("a", Some(data.path()));
+    let nowhere = RunId::from_key("", "nowhere");
+    let error = unavailable(a.ask(nowhere, &Ask::Load).await);
+    assert_eq!(error.details["unreachable"], serde_json::json!(["b", "c"]));
+    // One that comes when another is gone hears of it.
+    world.up("b");
+    let d = world.home("d", None);
+    keeps_its_roster(&d).await;
+    let error = unavailable(d.ask(nowhere, &Ask::Load).await);
+    assert_eq!(error.details["unreachable"], serde_json::json!(["c"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_sent_only_to_a_member_that_was_written_down() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(false);
+    let a = world.home("a", Some(data.path()));
+    world.home("b", None);
+    submit(&a, None).await.unwrap();
+    assert_eq!(home(&a).members(), ["a", "b"].map(name));
+    let unwritable = world.home("c", Some(&data.path().join("missing")));
+    for _ in 0..10 {
+        submit(&unwritable, None).await.unwrap();
+    }
+    let created = world.created();
+    assert!(created[1..].iter().all(|(home, _)| *home == name("c")));
+}
+
 /// Submits one key at `a` and `b` at once, while one of them hears of a new member; gives how many runs
 /// were created.
 async fn key_while_a_member_is_new(seed: u64) -> usize {
@@ -207,15 +255,15 @@ async fn a_node_that_has_met_nobody_yet_creates_no_twin() {
     let b = world.home("b", None);
     world.hides("a", "b");
     world.hides("b", "a");
+    let begun = tokio::time::Instant::now();
     let error = unavailable(submit(&b, Some("k")).await);
     assert!(error.detail.contains("cluster.seeds"), "{}", error.detail);
     let error = unavailable(b.ask(run, &Ask::Load).await);
     assert!(error.detail.contains("cluster.seeds"), "{}", error.detail);
-    let (again, ()) = tokio::join!(submit(&b, Some("k")), async {
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        world.reveals("a");
-    });
-    let (same, told) = again.unwrap();
+    // It is said at once: another node may know more.
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    world.reveals("a");
+    let (same, told) = submit(&b, Some("k")).await.unwrap();
     assert_eq!((same, told.created), (run, false));
     // Whoever has met others knows whom to ask, also when they are gone for good.
     world.down("a");
