@@ -11,9 +11,29 @@ use crate::route::Outline;
 /// Bytes that an event takes beside its payload, about.
 const EVENT: usize = 256;
 
-/// What is said of a run whose events cannot be read.
-const UNREAD: &str =
-    "what is stored of this run is damaged and cannot be read; `crane check` says where";
+/// Why the events of a run are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// Nobody can, at no time.
+    Damaged,
+    /// The node that keeps them cannot be reached.
+    Away,
+}
+
+impl Unread {
+    /// What is said of the run.
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Damaged => {
+                "what is stored of this run is damaged and cannot be read; `crane check` says where"
+            }
+            Self::Away => {
+                "the node that keeps this run cannot be reached at the moment; this is what it has \
+                 last said of it"
+            }
+        }
+    }
+}
 
 /// A run as JSON text; `node` is the name of the node that owns it.
 pub(crate) fn run(run: &Run, node: &str) -> Result<Vec<u8>, serde_json::Error> {
@@ -23,22 +43,27 @@ pub(crate) fn run(run: &Run, node: &str) -> Result<Vec<u8>, serde_json::Error> {
     Ok(bytes)
 }
 
-/// What a list says of a run whose events cannot be read, in the form of a run.
+/// What a list says of a run whose events are not read, in the form of a run.
 pub(crate) fn outline(
     id: RunId,
     outline: &Outline,
+    why: Unread,
     node: &str,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&run_view_as(&unread(id, outline), outline.status, node))
+    serde_json::to_vec(&run_view_as(
+        &unread(id, outline, why),
+        outline.status,
+        node,
+    ))
 }
 
 /// The run of which no more than this is known.
-pub(crate) fn unread(id: RunId, outline: &Outline) -> Run {
+pub(crate) fn unread(id: RunId, outline: &Outline, why: Unread) -> Run {
     let mut run = Run::empty(id);
     run.seq = outline.seq;
     run.created_at = outline.created_at;
     run.completed_at = outline.completed_at;
-    run.error = Some(UNREAD.into());
+    run.error = Some(why.in_words().into());
     run
 }
 

@@ -46,7 +46,7 @@ use tokio::time::Instant;
 
 pub use dispatch::Dispatcher;
 pub use field::{Field, Neighbor};
-pub use home::Merged;
+pub use home::{Item, Merged};
 pub use tail::{Heard, Tail};
 pub use words::Outline;
 
@@ -305,10 +305,14 @@ impl Router {
             return Box::pin(home.list(filter, page)).await;
         }
         let listing = self.runtime.list(filter, page).await?;
-        let runs = listing.runs.iter();
+        let runs = listing.runs.iter().map(|(id, summary)| Item {
+            id: *id,
+            outline: summary.into(),
+            home: None,
+        });
         Ok(Merged {
             total: listing.total,
-            runs: runs.map(|(id, summary)| (*id, summary.into())).collect(),
+            runs: runs.collect(),
             missing: Vec::new(),
         })
     }

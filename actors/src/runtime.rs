@@ -294,6 +294,11 @@ impl Runtime {
         self.kernel.store.close().await
     }
 
+    /// Whether it is going down in order: what fails then, fails because it was closed.
+    pub fn is_stopping(&self) -> bool {
+        self.kernel.is_stopping()
+    }
+
     /// Ends the grace of everything that is being closed, by [`Runtime::shutdown`] or
     /// [`Runtime::close_shard`], now and from now on.
     pub fn hurry(&self) {

@@ -5,6 +5,7 @@ mod changing;
 mod cluster;
 mod documents;
 mod following;
+mod homes;
 mod life;
 mod reading;
 mod submitting;

@@ -83,7 +83,7 @@ impl Here {
         match self.runtime.load(run).await {
             Ok(Some(run)) => told(&run, node, false),
             Ok(None) => Ok(Answer::NotFound),
-            Err(error) => of_read(error),
+            Err(error) => self.of_read(error),
         }
     }
 
@@ -91,7 +91,7 @@ impl Here {
         match tokio::time::timeout(wait, self.runtime.ended(run)).await {
             Ok(Ok(Some(run))) => told(&run, node, false),
             Ok(Ok(None)) => Ok(Answer::NotFound),
-            Ok(Err(error)) => of_read(error),
+            Ok(Err(error)) => self.of_read(error),
             Err(_) => self.load(run, node).await,
         }
     }
@@ -106,7 +106,7 @@ impl Here {
         let mut tail = match tail {
             Ok(Some(tail)) => tail,
             Ok(None) => return Ok(Answer::NotFound),
-            Err(error) => return of_read(error),
+            Err(error) => return self.of_read(error),
         };
         let mut written = Written::new(run, after.form);
         // What comes up to an event that is not there yet is nothing that was asked for.
@@ -117,7 +117,7 @@ impl Here {
             false => written.stored(&mut tail).await,
         };
         if let Err(error) = read {
-            return error.answer();
+            return self.of_unreadable(error);
         }
         let ended = tail.is_at_end();
         let events = Events {
@@ -130,6 +130,46 @@ impl Here {
             self.parked.put(run, live, tail);
         }
         Ok(Answer::Events(events))
+    }
+
+    /// What came of a change; `held` is whether the run's shard was here before.
+    fn changed(&self, changed: Result<Run, ChangeError>, held: bool, node: &NodeName) -> Answered {
+        match changed {
+            Ok(run) => told(&run, node, false),
+            Err(ChangeError::NotFound(_)) => Ok(Answer::NotFound),
+            Err(ChangeError::NotOwner(_)) if !held => Err(Trouble::NotOwner),
+            // It was gone before the answer.
+            Err(ChangeError::NotOwner(_) | ChangeError::Lost(_)) => Err(Trouble::Unknown),
+            // An earlier try may have done it.
+            Err(ChangeError::Read(error)) if self.was_closed(&error) => Err(Trouble::Unknown),
+            Err(ChangeError::Read(error)) => self.of_read(error),
+            Err(error @ (ChangeError::Rejected(_) | ChangeError::TooMany { .. })) => {
+                Ok(Answer::Refused(error.into()))
+            }
+        }
+    }
+
+    fn of_unreadable(&self, error: Unreadable) -> Answered {
+        match error {
+            Unreadable::Read(error) => self.of_read(error),
+            Unreadable::Write(error) => Ok(Answer::Refused(ApiError::internal(error))),
+        }
+    }
+
+    /// Whether it is because the store was closed in order: this node has no runs any more, and nothing
+    /// is wrong with it.
+    fn was_closed(&self, error: &ReadError) -> bool {
+        let has_stopped = matches!(error, ReadError::Store(crane_store::Error::Fatal(_)));
+        has_stopped && self.runtime.is_stopping()
+    }
+
+    /// Why nothing was read.
+    fn of_read(&self, error: ReadError) -> Answered {
+        match error {
+            ReadError::NotOwner(_) => Err(Trouble::NotOwner),
+            closed if self.was_closed(&closed) => Err(Trouble::NotOwner),
+            ReadError::Store(_) | ReadError::Damaged(_) => Ok(Answer::Refused(error.into())),
+        }
     }
 }
 
@@ -150,11 +190,11 @@ impl Answers for Here {
                 Ask::Load => self.load(run, node).await,
                 Ask::Cancel => {
                     let held = self.holds(run);
-                    changed(self.runtime.cancel(run).await, held, node)
+                    self.changed(self.runtime.cancel(run).await, held, node)
                 }
                 Ask::Retry => {
                     let held = self.holds(run);
-                    changed(self.runtime.retry(run).await, held, node)
+                    self.changed(self.runtime.retry(run).await, held, node)
                 }
                 Ask::End { wait } => self.end(run, *wait, node).await,
                 Ask::Events(after) => self.events(run, *after).await,
@@ -195,15 +235,6 @@ struct Written {
 enum Unreadable {
     Read(ReadError),
     Write(serde_json::Error),
-}
-
-impl Unreadable {
-    fn answer(self) -> Answered {
-        match self {
-            Self::Read(error) => of_read(error),
-            Self::Write(error) => Ok(Answer::Refused(ApiError::internal(error))),
-        }
-    }
 }
 
 impl Written {
@@ -299,21 +330,6 @@ fn told(run: &Run, node: &NodeName, created: bool) -> Answered {
     Ok(told)
 }
 
-/// What came of a change; `held` is whether the run's shard was here before.
-fn changed(changed: Result<Run, ChangeError>, held: bool, node: &NodeName) -> Answered {
-    match changed {
-        Ok(run) => told(&run, node, false),
-        Err(ChangeError::NotFound(_)) => Ok(Answer::NotFound),
-        Err(ChangeError::NotOwner(_)) if !held => Err(Trouble::NotOwner),
-        // It was gone before the answer.
-        Err(ChangeError::NotOwner(_) | ChangeError::Lost(_)) => Err(Trouble::Unknown),
-        Err(ChangeError::Read(error)) => of_read(error),
-        Err(error @ (ChangeError::Rejected(_) | ChangeError::TooMany { .. })) => {
-            Ok(Answer::Refused(error.into()))
-        }
-    }
-}
-
 /// Why a run was not taken in; `open` is whether its shard was open here before.
 fn of_submit(error: SubmitError, open: bool) -> Answered {
     match error {
@@ -328,12 +344,5 @@ fn of_submit(error: SubmitError, open: bool) -> Answered {
         | SubmitError::Exists(_)
         | SubmitError::TooMany { .. }
         | SubmitError::Store(_) => Ok(Answer::Refused(error.into())),
-    }
-}
-
-fn of_read(error: ReadError) -> Answered {
-    match error {
-        ReadError::NotOwner(_) => Err(Trouble::NotOwner),
-        ReadError::Store(_) | ReadError::Damaged(_) => Ok(Answer::Refused(error.into())),
     }
 }

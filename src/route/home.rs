@@ -41,7 +41,7 @@ use crate::api::{ApiError, ErrorType};
 use promises::Promises;
 use roster::Roster;
 
-pub use list::Merged;
+pub use list::{Item, Merged};
 
 /// See the module.
 #[derive(Debug)]

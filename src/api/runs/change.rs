@@ -4,9 +4,11 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use crane_core::RunId;
+use serde_json::json;
 
 use crate::api::answer::{self, Named};
-use crate::api::{Api, ApiError, models};
+use crate::api::{Api, ApiError, ErrorType, models};
 
 /// Cancels a run. Repeating it is harmless until the run has ended.
 #[utoipa::path(
@@ -18,7 +20,8 @@ use crate::api::{Api, ApiError, models};
     ),
 )]
 pub(super) async fn cancel(State(api): State<Api>, Named(id): Named) -> Result<Response, ApiError> {
-    let run = api.node.router().cancel(id).await?;
+    let cancelled = api.node.router().cancel(id).await;
+    let run = cancelled.map_err(|error| about(id, error))?;
     answer::run(&api, StatusCode::ACCEPTED, run)
 }
 
@@ -35,6 +38,15 @@ pub(super) async fn retry(State(api): State<Api>, Named(id): Named) -> Result<Re
     if !api.node.router().admits(api.life.phase()) {
         return Err(ApiError::stopping());
     }
-    let run = api.node.router().retry(id).await?;
+    let retried = api.node.router().retry(id).await;
+    let run = retried.map_err(|error| about(id, error))?;
     answer::run(&api, StatusCode::ACCEPTED, run)
+}
+
+/// The error, with the run that it is about if it is in no state for what was asked.
+fn about(id: RunId, error: ApiError) -> ApiError {
+    match error.error_type {
+        ErrorType::Conflict => error.with(json!({ "run_id": id })),
+        _ => error,
+    }
 }

@@ -1,20 +1,24 @@
 //! `GET /runs`: a page of runs, newest first.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use bytes::Bytes;
-use crane_core::{NodeName, RunId, RunStatus, limits};
+use crane_core::{NodeName, RunStatus, limits};
 use crane_store::{Filter, Page};
+use futures_util::StreamExt as _;
 
 use crate::api::{Api, ApiError, ErrorType, answer, models, query};
-use crate::render;
-use crate::route::Outline;
+use crate::render::{self, Unread};
+use crate::route::Item;
 
 /// Runs of a page when nothing else is asked for.
 const LIMIT: usize = 10;
+/// Bytes of runs that are read before the head of the answer goes, where a member may be away.
+const AHEAD: usize = 1 << 20;
+
 /// Lists runs, newest first.
 #[utoipa::path(
     get, path = "/runs", tag = "runs", operation_id = "list_runs",
@@ -30,7 +34,7 @@ const LIMIT: usize = 10;
     responses((status = OK, body = Vec<models::Run>, description = "The runs of the page",
         headers(
             ("x-total-count" = u64, description = "Runs on all pages"),
-            ("x-crane-unreachable" = Option<String>, description = "Members of a cluster without a common store whose runs are missing here"),
+            ("x-crane-unreachable" = Option<String>, description = "Members of a cluster without a common store that do not answer: their runs are missing here, or shown as they were last heard of"),
         ))),
 )]
 pub(super) async fn list(
@@ -39,23 +43,26 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let (filter, page) = read(query.as_deref().unwrap_or_default())?;
     let listing = api.node.router().list(filter, page).await?;
-    let ids = VecDeque::from(listing.runs);
-    let runs = futures_util::stream::unfold((api, ids), async |(api, mut ids)| {
-        loop {
-            let (id, outline) = ids.pop_front()?;
-            match text(&api, id, &outline).await {
-                Ok(Some(text)) => return Some((Ok(text), (api, ids))),
-                // Its retention has ended in between.
-                Ok(None) => {}
-                Err(error) => return Some((Err(error), (api, VecDeque::new()))),
-            }
+    let mut page = Shown {
+        api,
+        runs: VecDeque::from(listing.runs),
+        away: BTreeSet::from_iter(listing.missing),
+    };
+    let first = page.first().await?;
+    let missing = page.away.clone();
+    let rest = futures_util::stream::unfold(page, async |mut page| {
+        let text = page.next().await.transpose()?;
+        if text.is_err() {
+            page.runs.clear();
         }
+        Some((text, page))
     });
+    let runs = futures_util::stream::iter(first.into_iter().map(Ok)).chain(rest);
     let mut response = answer::array(runs).await?;
     let total = HeaderValue::from(listing.total);
     response.headers_mut().insert("x-total-count", total);
-    if !listing.missing.is_empty() {
-        let missing: Vec<&str> = listing.missing.iter().map(NodeName::as_str).collect();
+    if !missing.is_empty() {
+        let missing: Vec<&str> = missing.iter().map(NodeName::as_str).collect();
         if let Ok(missing) = HeaderValue::from_str(&missing.join(",")) {
             response
                 .headers_mut()
@@ -65,17 +72,72 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// A run of the list. One that is damaged takes no other one along: what is known of it is shown, and
-/// that it cannot be read.
-async fn text(api: &Api, id: RunId, outline: &Outline) -> Result<Option<Bytes>, ApiError> {
-    match api.node.router().load(id).await {
-        Ok(run) => run.map(|run| answer::run_bytes(api, run)).transpose(),
-        Err(error) if error.error_type == ErrorType::Internal => {
-            tracing::error!(run_id = %id, cause = error.cause, "a listed run cannot be read");
-            let text = render::outline(id, outline, &api.name).map_err(ApiError::internal)?;
-            Ok(Some(text.into()))
+/// A page on its way out.
+struct Shown {
+    api: Api,
+    /// Those that are not written yet.
+    runs: VecDeque<Item>,
+    /// Members that do not answer.
+    away: BTreeSet<NodeName>,
+}
+
+impl Shown {
+    /// The first runs, where each node keeps its own: the head of the answer names the members that do
+    /// not answer, and most pages are read as a whole before it goes.
+    async fn first(&mut self) -> Result<Vec<Bytes>, ApiError> {
+        let mut texts = Vec::new();
+        let mut bytes = 0;
+        if self.runs.iter().all(|run| run.home.is_none()) {
+            return Ok(texts);
         }
-        Err(error) => Err(error),
+        while bytes < AHEAD
+            && let Some(text) = self.next().await?
+        {
+            bytes += text.len();
+            texts.push(text);
+        }
+        Ok(texts)
+    }
+
+    /// The next run as JSON; `None` behind the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        while let Some(run) = self.runs.pop_front() {
+            // Of some the retention has ended in between.
+            if let Some(text) = self.text(&run).await? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A run. One that is damaged, or whose node has gone, takes no other one along: what is known of it
+    /// is shown, and why that is all.
+    async fn text(&mut self, run: &Item) -> Result<Option<Bytes>, ApiError> {
+        let is_away = |home: &NodeName| self.away.contains(home);
+        if run.home.as_ref().is_some_and(is_away) {
+            return self.outline(run, Unread::Away).map(Some);
+        }
+        match (self.api.node.router().load(run.id).await, &run.home) {
+            (Ok(loaded), _) => loaded
+                .map(|loaded| answer::run_bytes(&self.api, loaded))
+                .transpose(),
+            (Err(error), _) if error.error_type == ErrorType::Internal => {
+                tracing::error!(run_id = %run.id, cause = error.cause, "a listed run cannot be read");
+                self.outline(run, Unread::Damaged).map(Some)
+            }
+            (Err(error), Some(home)) if error.error_type == ErrorType::Unavailable => {
+                tracing::debug!(node = %home, detail = error.detail, "a listed run is away");
+                self.away.insert(home.clone());
+                self.outline(run, Unread::Away).map(Some)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn outline(&self, run: &Item, why: Unread) -> Result<Bytes, ApiError> {
+        let node = run.home.as_ref().map_or(&*self.api.name, NodeName::as_str);
+        let text = render::outline(run.id, &run.outline, why, node);
+        Ok(text.map_err(ApiError::internal)?.into())
     }
 }
 

@@ -23,7 +23,8 @@ async fn a_run_is_cancelled_as_often_as_one_likes_until_it_has_ended() {
     assert_eq!(first.json()["run_id"], json!(id));
     let run = until_ended(&bench, &id).await;
     assert_eq!(run["status"], "cancelled");
-    bench.call(delete(&id)).await.refused(409, "conflict");
+    let details = bench.call(delete(&id)).await.refused(409, "conflict");
+    assert_eq!(details, json!({ "run_id": id }));
 }
 
 #[tokio::test]
@@ -31,10 +32,11 @@ async fn a_failed_or_cancelled_run_goes_on_and_any_other_is_a_conflict() {
     let bench = Bench::new().await;
     let id = bench.submit(&sleeper()).await;
     let retry = format!("/runs/{id}/retry");
-    bench
+    let details = bench
         .post(&retry, &json!({}))
         .await
         .refused(409, "conflict");
+    assert_eq!(details, json!({ "run_id": id }));
     bench.call(delete(&id)).await;
     until_ended(&bench, &id).await;
     let again = bench.post(&retry, &json!({})).await;

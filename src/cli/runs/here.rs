@@ -13,6 +13,7 @@ use super::show::{self, Row};
 use super::{Events, List, Listed, require_cancellable, require_retryable};
 use crate::live::Live;
 use crate::node::{LOCAL_NAME, Node};
+use crate::render::Unread;
 use crate::{output, render};
 
 pub(super) async fn list(arguments: &List, data: &Data) -> Result<Listed, Failure> {
@@ -35,7 +36,8 @@ pub(super) async fn list(arguments: &List, data: &Data) -> Result<Listed, Failur
                 // One that is damaged takes no other one along.
                 Err(error) if error.is_damage() => {
                     tracing::error!(run_id = %id, %error, "a listed run cannot be read");
-                    runs.push((summary.status, render::unread(*id, &summary.into())));
+                    let run = render::unread(*id, &summary.into(), Unread::Damaged);
+                    runs.push((summary.status, run));
                 }
                 Err(error) => return Err(error.into()),
             }

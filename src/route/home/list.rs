@@ -18,9 +18,20 @@ pub struct Merged {
     /// Runs that match, on all pages.
     pub total: usize,
     /// The runs of the page, newest first.
-    pub runs: Vec<(RunId, Outline)>,
+    pub runs: Vec<Item>,
     /// Members whose runs are missing, because they cannot be reached.
     pub missing: Vec<NodeName>,
+}
+
+/// A run of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Which.
+    pub id: RunId,
+    /// What is known of it.
+    pub outline: Outline,
+    /// The other node that keeps it, where each keeps its own.
+    pub home: Option<NodeName>,
 }
 
 impl Home {
@@ -29,14 +40,12 @@ impl Home {
         filter: Filter,
         page: Page,
     ) -> Result<Merged, ApiError> {
-        let limit = page.offset.saturating_add(page.limit);
-        if limit > limits::MERGED_RUNS {
-            let most = limits::MERGED_RUNS - page.limit;
-            return Err(ApiError::parameter(
-                "offset",
-                format!("must be at most {most} where nodes have no common store"),
-            ));
-        }
+        let end = page.offset.saturating_add(page.limit);
+        let limit = match page.offset < limits::MERGED_RUNS {
+            true => end.min(limits::MERGED_RUNS),
+            // They are only counted.
+            false => 1,
+        };
         let ask = ListAsk { filter, limit };
         let others = self.others().await?;
         let asked = others.iter().map(|node| self.list_at(node, &ask));
@@ -58,12 +67,16 @@ impl Home {
                 }
             }
         }
+        if end > limits::MERGED_RUNS && merged.total > page.offset.max(limits::MERGED_RUNS) {
+            return Err(too_deep(page));
+        }
         all.sort_unstable_by_key(|(run, outline, _)| Reverse((outline.created_at, *run)));
-        for (run, outline, node) in all.into_iter().skip(page.offset).take(page.limit) {
-            if let Some(node) = node {
-                self.remember(run, node.clone());
+        for (id, outline, node) in all.into_iter().skip(page.offset).take(page.limit) {
+            let home = node.cloned();
+            if let Some(node) = &home {
+                self.remember(id, node.clone());
             }
-            merged.runs.push((run, outline));
+            merged.runs.push(Item { id, outline, home });
         }
         Ok(merged)
     }
@@ -81,4 +94,12 @@ impl Home {
         let bytes = self.call(node, &request).await?;
         wire::decode_listed(&bytes).map_err(|error| Turn::NotUnderstood(error.to_string()))
     }
+}
+
+/// There are runs on that page, and nobody can merge so many.
+fn too_deep(page: Page) -> ApiError {
+    let most = limits::MERGED_RUNS - page.limit;
+    let detail =
+        format!("must be at most {most} where nodes have no common store and so many runs");
+    ApiError::parameter("offset", detail)
 }

@@ -22,6 +22,8 @@ use node::FakeNode;
 /// What happens to the next call to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
+    /// None: all is well.
+    Fine,
     /// It is carried out, and its reply is lost at once.
     ReplyLost,
     /// It is carried out, and nothing is heard of it.
@@ -187,6 +189,16 @@ impl World {
         let field = Arc::new(FakeField::new(self, &name(node)));
         self.change(|state| state.fields.push(field.clone()));
         let router = Router::shared(runtime.clone(), field, Duration::from_secs(60));
+        if let Some(far) = &router.far {
+            self.add(name(node), far.clone());
+        }
+        router
+    }
+
+    /// A node with its own store, and a real runtime on it.
+    pub(crate) fn real_home(&self, node: &str, runtime: &crane_actors::Runtime) -> Router {
+        let field = Arc::new(FakeField::new(self, &name(node)));
+        let router = Router::home(runtime.clone(), field, None, Duration::from_secs(60)).unwrap();
         if let Some(far) = &router.far {
             self.add(name(node), far.clone());
         }

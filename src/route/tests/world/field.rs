@@ -140,7 +140,7 @@ impl Field for FakeField {
                     self.world.down(node.as_str());
                     return Err(CallError::Lost(node.clone()));
                 }
-                Some(Fault::ReplyLost | Fault::Silence) | None => {}
+                Some(Fault::Fine | Fault::ReplyLost | Fault::Silence) | None => {}
             }
             let dies = async {
                 let mut changes = self.world.0.changes.subscribe();
