@@ -118,9 +118,19 @@ impl Call {
 impl Client {
     /// Makes a call until there is an answer, or no hope of one.
     pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
+        let first = self.attempt(call).await;
+        self.go_on(call, first).await
+    }
+
+    /// The same for a call that was made once already.
+    pub(super) async fn go_on(
+        &self,
+        call: &Call,
+        mut attempted: Result<Answer, Error>,
+    ) -> Result<Answer, Error> {
         let mut outage = Outage::none(self.0.say, PATIENCE);
         loop {
-            match self.attempt(call).await {
+            match attempted {
                 Ok(answer) => {
                     outage.over();
                     return Ok(answer);
@@ -128,6 +138,7 @@ impl Client {
                 Err(error) if call.repeatable && self.was_reached() => outage.wait(error).await?,
                 Err(error) => return Err(error),
             }
+            attempted = self.attempt(call).await;
         }
     }
 

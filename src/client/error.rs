@@ -89,6 +89,9 @@ pub struct Refusal {
     pub findings: Vec<Finding>,
     /// When it may be tried again.
     pub retry_after: Option<Duration>,
+    /// Members of a cluster that had to be asked and cannot be, so that nothing was done; empty where
+    /// the server does not even know them.
+    pub unreachable: Option<Vec<String>>,
 }
 
 /// The one form of error, as far as a client reads it.
@@ -104,6 +107,7 @@ struct Form {
 #[serde(default)]
 struct Details {
     errors: Vec<Wrong>,
+    unreachable: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +139,16 @@ impl Refusal {
             detail: harmless(&form.detail),
             findings: form.details.errors.into_iter().map(finding).collect(),
             retry_after,
+            unreachable: form.details.unreachable.map(|names| {
+                let names = names.iter();
+                names.map(|name| harmless(name)).collect()
+            }),
         }
+    }
+
+    /// Whether nothing was done for the sake of the key alone.
+    pub(super) fn needs_no_key(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.unreachable.is_some()
     }
 
     fn in_words(&self) -> String {

@@ -83,13 +83,23 @@ pub fn status<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<RunSt
 }
 
 impl Client {
-    /// Submits a run. The key makes it the same run however often the message has to be sent.
+    /// Submits a run. The key, which nobody has used, makes it the same run however often the message
+    /// has to be sent. Where nodes have no common store, a key that a member which is away might know
+    /// is refused; this one is known to nobody, so that the message goes without it then: once, since
+    /// an answer that is lost cannot be asked for again.
     ///
     /// # Errors
     /// What the server says is wrong with the message; or no answer.
     pub async fn submit(&self, message: &Message, key: &str) -> Result<RemoteRun, Error> {
         let body = self.json(message)?;
-        let answer = self.call(&Call::post("/runs").body(body).key(key)).await?;
+        let call = Call::post("/runs").body(body.clone()).key(key);
+        // An answer to the very first message: whatever was sent before that may have been accepted.
+        let answer = match self.attempt(&call).await {
+            Err(Error::Refused(refusal)) if refusal.needs_no_key() => {
+                self.call(&Call::post("/runs").body(body)).await?
+            }
+            first => self.go_on(&call, first).await?,
+        };
         self.remote_run(&answer)
     }
 

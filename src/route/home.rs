@@ -336,6 +336,7 @@ fn stranger() -> ApiError {
         "this node has met no other member of its cluster yet (cluster.seeds), and one of them may \
          have the run; nothing was done, try again",
     )
+    .with(json!({ "unreachable": [] }))
 }
 
 /// The run may be at a member that cannot be asked.

@@ -1,7 +1,7 @@
 //! `crane run --server`: the run is the server's, and what is seen of it here comes from its stream.
 //!
 //! The message carries an Idempotency-Key of its own, so that it can be sent again when its answer
-//! was lost. Ctrl-C ends the looking, not the run.
+//! was lost, unless the server cannot take keys at the moment. Ctrl-C ends the looking, not the run.
 
 use std::cell::OnceCell;
 use std::sync::Mutex;

@@ -94,6 +94,49 @@ async fn a_submit_whose_answer_was_lost_is_repeated_with_the_same_key() {
     assert!(said[0].contains("was lost") && said[0].contains("trying again"));
 }
 
+/// A refusal of a key by a node that cannot ask `c`.
+fn refusal_of_a_key() -> Act {
+    let body = json!({"error_type": "unavailable", "detail": "c cannot be reached",
+        "details": {"unreachable": ["c"]}});
+    Act::Say(answer(503, &body.to_string()))
+}
+
+#[tokio::test]
+async fn a_submit_whose_key_cannot_be_asked_for_goes_without_it_and_only_once() {
+    let server = Server::start([
+        refusal_of_a_key(),
+        Act::Say(answer(201, &run("running", 3))),
+        refusal_of_a_key(),
+        Act::SayAndClose(String::new()),
+    ])
+    .await;
+    let client = client(&server);
+    client.submit(&message(), "key-1").await.unwrap();
+    let lost = client.submit(&message(), "key-2").await.unwrap_err();
+    assert!(matches!(lost, Error::Broken { .. }), "{lost}");
+    let requests = server.requests();
+    let keys: Vec<_> = requests
+        .iter()
+        .map(|request| header(request, "idempotency-key"))
+        .collect();
+    assert_eq!(keys, [Some("key-1"), None, Some("key-2"), None]);
+}
+
+#[tokio::test]
+async fn a_submit_that_may_have_been_accepted_keeps_its_key() {
+    let server = Server::start([
+        Act::SayAndClose(String::new()),
+        refusal_of_a_key(),
+        Act::Say(answer(200, &run("running", 3))),
+    ])
+    .await;
+    client(&server).submit(&message(), "key-1").await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    let kept = |request: &String| header(request, "idempotency-key") == Some("key-1");
+    assert!(requests.iter().all(kept));
+}
+
 #[tokio::test]
 async fn what_has_an_effect_each_time_is_not_repeated() {
     let server = Server::start([Act::SayAndClose(String::new())]).await;
