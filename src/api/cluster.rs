@@ -28,7 +28,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 const ALONE: &str = "This node is alone: its runs are in its own data directory.";
 const SHARED: &str = "The nodes share a database: a run goes on at another node when its own ends.";
 const HOME: &str = "Each node keeps the runs that it has accepted in its own data directory: when a \
-    node is down, its runs wait until it is back with its disk. Nobody else can take them over.";
+    node is down, its runs wait until it is back with its disk. Nobody else can take them over. What \
+    the tool todo_store keeps is each node's own as well.";
 
 /// Who is there, and who owns what.
 #[derive(Debug, Serialize, ToSchema)]

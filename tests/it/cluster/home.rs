@@ -90,6 +90,10 @@ fn a_member_goes_and_comes_back(mut nodes: Vec<Node>, ports: &[u16], held: Optio
     let listed = nodes[0].home.crane(&format!("runs list --server {server}"));
     assert_eq!(listed.code, Some(0), "{listed:?}");
     assert!(listed.stderr.contains("are missing: c\n"), "{listed:?}");
+    // The program has given the run a key of its own, and does without it.
+    let home = &nodes[0].home;
+    let ran = home.run(["run", "--prompt", "calculate 6 * 7", "--server", &server]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     // It is back, with its disk.
     let serving = Node::serve(&c.home, "c", ports[2], ports[0], "");
     let c = Node { serving, ..c };
@@ -110,8 +114,74 @@ fn a_member_is_removed(nodes: &[Node], c: Node) {
     assert_eq!(removed.code, Some(0), "{removed:?}");
     let again = home.crane(&format!("node remove c --server {server}"));
     assert_eq!(again.code, Some(1), "{again:?}");
+    for node in nodes {
+        let cluster = node.cluster();
+        let mut members = cluster["members"].as_array().unwrap().iter();
+        assert!(members.all(|member| member["node"] != "c"), "{cluster}");
+    }
     for (number, node) in nodes.iter().enumerate() {
         let (status, answer) = keyed(node, &format!("newer-{number}"));
         assert_eq!(status, 201, "{answer}");
     }
+}
+
+#[test]
+fn a_member_that_nobody_was_asked_of_is_remembered_and_one_that_goes_in_order_breaks_no_list() {
+    let ports = [free_port(), free_port()];
+    let a = Node::start("a", ports[0], ports[0], "");
+    let mut b = Node::start("b", ports[1], ports[0], "");
+    eventually("they are connected", || {
+        a.company() == 1 && b.company() == 1
+    });
+    eventually("the member is written down", || {
+        let members = std::fs::read_to_string(a.home.path("crane-data/members.json"));
+        members.is_ok_and(|members| members.contains("\"b\""))
+    });
+    let unfinished: Vec<String> = (0..20)
+        .map(|_| b.serving.submit(&chain(1, 600_000)))
+        .collect();
+    b.serving.terminate();
+    let list = || a.serving.get("/runs?limit=100");
+    while b.serving.is_running() {
+        let list = list();
+        assert_eq!(list.status, 200, "{}", list.text());
+        if list.text().contains("cannot be reached") {
+            assert_eq!(list.header("x-crane-unreachable"), "b");
+        }
+    }
+    eventually("it is missed", || {
+        list().header("x-crane-unreachable") == "b"
+    });
+    let at_a = list().json();
+    let at_a = at_a.as_array().unwrap();
+    assert!(at_a.len() < unfinished.len(), "some are at b");
+    for run in &unfinished {
+        let is_here = at_a.iter().any(|listed| listed["run_id"] == **run);
+        let found = a.serving.get(&format!("/runs/{run}"));
+        assert_eq!(found.status, if is_here { 200 } else { 503 });
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "time is real here")]
+fn a_node_that_has_met_none_of_its_seeds_says_so_and_refuses_keys_at_once() {
+    let a = Node::start("a", free_port(), free_port(), "");
+    assert_eq!(a.serving.get("/health/ready").status, 200);
+    let health = a.serving.get("/health").json();
+    let check = &health["checks"]["cluster"];
+    assert_eq!(check["status"], "degraded", "{health}");
+    let detail = check["detail"].as_str().unwrap();
+    assert!(detail.contains("cluster.seeds"), "{detail}");
+    let begun = Instant::now();
+    let (status, error) = keyed(&a, "k");
+    assert_eq!(status, 503, "{error}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "it was waited for"
+    );
+    let without = a.serving.post("/runs", &json!({ "prompt": "calculate 1" }));
+    assert_eq!(without.status, 201, "{}", without.text());
+    eventually("it is said", || {
+        a.serving.said().contains("has met no other member")
+    });
 }
