@@ -115,10 +115,15 @@ impl Runtime {
     }
 
     async fn change(&self, id: RunId, input: Input) -> Result<Run, ChangeError> {
-        for _ in 0..limits::ENDED_ACTOR_TRIES {
+        for tries in 0..limits::ENDED_ACTOR_TRIES {
+            // An earlier try may have been carried out.
+            let elsewhere = |shard| match tries {
+                0 => ChangeError::Elsewhere(shard),
+                _ => ChangeError::NotOwner(shard),
+            };
             // Also in a shard that is being closed: what runs there can be cancelled.
             if !self.holds(id.shard()) {
-                return Err(ChangeError::NotOwner(id.shard()));
+                return Err(elsewhere(id.shard()));
             }
             let known = self.kernel.store.summary(id).await;
             let Some(known) = known.map_err(ReadError::from)? else {
@@ -136,6 +141,7 @@ impl Runtime {
             };
             self.send(id, ShardMsg::Deliver(id, queued));
             match answer.await {
+                Ok(Err(ChangeError::Elsewhere(shard))) => return Err(elsewhere(shard)),
                 Ok(verdict) => return verdict,
                 // The run's actor ended before it got to it: ask again, the store knows more now.
                 Err(_) => tokio::time::sleep(limits::ENDED_ACTOR_PAUSE).await,

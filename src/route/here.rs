@@ -74,11 +74,6 @@ impl Here {
         self.runtime.epoch_of(run.shard()).is_some()
     }
 
-    /// Whether runs of its shard can be changed here.
-    fn holds(&self, run: RunId) -> bool {
-        self.runtime.holds(run.shard())
-    }
-
     async fn load(&self, run: RunId, node: &NodeName) -> Answered {
         match self.runtime.load(run).await {
             Ok(Some(run)) => told(&run, node, false),
@@ -132,12 +127,12 @@ impl Here {
         Ok(Answer::Events(events))
     }
 
-    /// What came of a change; `held` is whether the run's shard was here before.
-    fn changed(&self, changed: Result<Run, ChangeError>, held: bool, node: &NodeName) -> Answered {
+    /// What came of a change.
+    fn changed(&self, changed: Result<Run, ChangeError>, node: &NodeName) -> Answered {
         match changed {
             Ok(run) => told(&run, node, false),
             Err(ChangeError::NotFound(_)) => Ok(Answer::NotFound),
-            Err(ChangeError::NotOwner(_)) if !held => Err(Trouble::NotOwner),
+            Err(ChangeError::Elsewhere(_)) => Err(Trouble::NotOwner),
             // It was gone before the answer.
             Err(ChangeError::NotOwner(_) | ChangeError::Lost(_)) => Err(Trouble::Unknown),
             // An earlier try may have done it.
@@ -188,14 +183,8 @@ impl Answers for Here {
             match ask {
                 Ask::Submit(new) => self.submit(run, new, node).await,
                 Ask::Load => self.load(run, node).await,
-                Ask::Cancel => {
-                    let held = self.holds(run);
-                    self.changed(self.runtime.cancel(run).await, held, node)
-                }
-                Ask::Retry => {
-                    let held = self.holds(run);
-                    self.changed(self.runtime.retry(run).await, held, node)
-                }
+                Ask::Cancel => self.changed(self.runtime.cancel(run).await, node),
+                Ask::Retry => self.changed(self.runtime.retry(run).await, node),
                 Ask::End { wait } => self.end(run, *wait, node).await,
                 Ask::Events(after) => self.events(run, *after).await,
             }

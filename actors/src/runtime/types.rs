@@ -157,9 +157,12 @@ pub enum ChangeError {
     /// No answer; the change may or may not have been made.
     #[error("no answer from run {0}; the change may or may not have been made")]
     Lost(RunId),
-    /// The run's shard is not open on this node, or was closed before the answer; only with
-    /// [`Owning::Leased`]. In the latter case the change may have been made.
+    /// The run's shard is not this node's, or closes; nothing was done. Only with [`Owning::Leased`].
     #[error("shard {0} is not owned by this node")]
+    Elsewhere(ShardId),
+    /// The run's shard was closed before the answer; the change may have been made. Only with
+    /// [`Owning::Leased`].
+    #[error("shard {0} is not owned by this node any more")]
     NotOwner(ShardId),
     /// Reading the run failed.
     #[error(transparent)]

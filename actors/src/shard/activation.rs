@@ -47,7 +47,7 @@ impl ShardState {
     pub(super) fn deliver(&mut self, run: RunId, queued: Queued) {
         let shard = run.shard();
         let Some(tenure) = self.tenure(shard) else {
-            queued.turn_away(shard);
+            queued.reply.refuse(ChangeError::Elsewhere(shard));
             return;
         };
         match self.runs.get_mut(&run) {
@@ -57,7 +57,7 @@ impl ShardState {
             Some(Slot::Passivating(_, hold) | Slot::Loading(hold) | Slot::Backoff(hold)) => {
                 hold.buffer.push_back(queued);
             }
-            None if !tenure.wakes() => queued.turn_away(shard),
+            None if !tenure.wakes() => queued.reply.refuse(ChangeError::Elsewhere(shard)),
             None => {
                 let permit = match self.pending.is_empty() {
                     true => self.kernel.slots.clone().try_acquire_owned().ok(),

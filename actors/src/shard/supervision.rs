@@ -173,12 +173,10 @@ impl ShardState {
 fn may_pass(error: &LoadError) -> bool {
     match error {
         LoadError::Store(error) => match error {
-            Error::Conflict { .. }
-            | Error::DiskReserve { .. }
-            | Error::Io { .. }
-            | Error::Unavailable(_)
-            | Error::Database { .. } => true,
-            Error::Fenced { .. }
+            Error::Conflict { .. } | Error::DiskReserve { .. } | Error::Unavailable(_) => true,
+            Error::Io { .. }
+            | Error::Database { .. }
+            | Error::Fenced { .. }
             | Error::LeaseLost { .. }
             | Error::InUse { .. }
             | Error::Corrupt { .. }

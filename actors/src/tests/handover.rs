@@ -42,7 +42,7 @@ async fn what_runs_in_a_shard_that_closes_can_be_cancelled_and_what_sleeps_canno
     assert_eq!(cancelled.status(), RunStatus::Cancelled);
     let refused = runtime.cancel(run).await;
     assert!(
-        matches!(refused, Err(ChangeError::NotOwner(SHARD))),
+        matches!(refused, Err(ChangeError::Elsewhere(SHARD))),
         "{refused:?}"
     );
 }

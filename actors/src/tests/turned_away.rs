@@ -149,7 +149,7 @@ async fn come_too_late(runtime: &Runtime, run: RunId) {
     }
     let refused = runtime.retry(run).await;
     assert!(
-        matches!(refused, Err(ChangeError::NotOwner(SHARD))),
+        matches!(refused, Err(ChangeError::Elsewhere(SHARD))),
         "{refused:?}"
     );
     let refused = runtime.submit(with_id(id(4), chain(1)), false).await;

@@ -13,7 +13,7 @@ use super::tls::Tls;
 /// How long bytes may stay unacknowledged before the connection is given up (RFC 5482). Without it
 /// a peer that is cut off is not noticed for many minutes.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
-/// How long connecting, a TLS handshake and a greeting may take, each.
+/// How long connecting and a TLS handshake may take, each.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 fn tune(stream: &TcpStream) -> io::Result<()> {
@@ -23,6 +23,9 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     rustix::net::sockopt::set_socket_keepalive(stream, true)?;
     Ok(())
 }
+
+/// How long a greeting may take. Whoever says nothing holds a place for so long.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// What a node shows to others.
 #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ pub(super) async fn dial(address: &str, papers: &Papers) -> io::Result<NetworkSt
     let (side, keys) = (Side::Dials, &papers.keys);
     Ok(match &papers.tls {
         None => {
-            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
+            timeout(GREETING, greet(&mut stream, side, keys)).await??;
             NetworkStream::Raw {
                 peer_addr,
                 local_addr,
@@ -55,7 +58,7 @@ pub(super) async fn dial(address: &str, papers: &Papers) -> io::Result<NetworkSt
         Some(tls) => {
             let stream = tls.connector.connect(tls.name.clone(), stream);
             let mut stream = timeout(HANDSHAKE, stream).await??;
-            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
+            timeout(GREETING, greet(&mut stream, side, keys)).await??;
             NetworkStream::TlsClient {
                 peer_addr,
                 local_addr,
@@ -72,7 +75,7 @@ pub(super) async fn welcome(mut stream: TcpStream, papers: &Papers) -> io::Resul
     let (side, keys) = (Side::IsDialed, &papers.keys);
     Ok(match &papers.tls {
         None => {
-            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
+            timeout(GREETING, greet(&mut stream, side, keys)).await??;
             NetworkStream::Raw {
                 peer_addr,
                 local_addr,
@@ -81,7 +84,7 @@ pub(super) async fn welcome(mut stream: TcpStream, papers: &Papers) -> io::Resul
         }
         Some(tls) => {
             let mut stream = timeout(HANDSHAKE, tls.acceptor.accept(stream)).await??;
-            timeout(HANDSHAKE, greet(&mut stream, side, keys)).await??;
+            timeout(GREETING, greet(&mut stream, side, keys)).await??;
             NetworkStream::TlsServer {
                 peer_addr,
                 local_addr,

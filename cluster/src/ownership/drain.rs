@@ -32,9 +32,15 @@ impl Machine {
         }
     }
 
-    /// Shards that are on their way out. One that waits for its long steps is not among them: others
-    /// need not wait for these as well.
+    /// Shards that are on their way out.
     pub(super) fn in_motion(&self) -> usize {
+        let moving = |held: &&Held| held.stage != Stage::Open;
+        self.held.values().filter(moving).count()
+    }
+
+    /// The same without those that wait for long steps: when all are to go, others need not wait for
+    /// these as well.
+    fn in_motion_now(&self) -> usize {
         let moving = |held: &&Held| match &held.stage {
             Stage::Open => false,
             Stage::Closing { since, .. } => self.now.since(*since) < LONG,
@@ -68,7 +74,7 @@ impl Machine {
             self.phase = Phase::Left;
             return;
         };
-        let free = self.config.transfers.saturating_sub(self.in_motion());
+        let free = self.config.transfers.saturating_sub(self.in_motion_now());
         for shard in self.open_by_load().into_iter().take(free) {
             let to = self.next_owner(shard);
             self.start_closing(shard, to, out);

@@ -157,7 +157,7 @@ impl From<ChangeError> for ApiError {
             )
             .with(json!({ "run_id": run })),
             ChangeError::TooMany { .. } => Self::new(ErrorType::TooManyRequests, error.to_string()),
-            ChangeError::NotOwner(shard) => Self::elsewhere(shard),
+            ChangeError::Elsewhere(shard) | ChangeError::NotOwner(shard) => Self::elsewhere(shard),
             ChangeError::Read(error) => error.into(),
         }
     }

@@ -113,6 +113,7 @@ fn refused(error: ChangeError) -> Failure {
         other @ (ChangeError::Rejected(_)
         | ChangeError::TooMany { .. }
         | ChangeError::Lost(_)
+        | ChangeError::Elsewhere(_)
         | ChangeError::NotOwner(_)) => Failure::failed(other.to_string()),
     }
 }

@@ -50,6 +50,8 @@ pub(crate) async fn join(shared: &Shared) -> Result<Owner, Error> {
         };
         if let Some(incarnation) = patience.judge(result.await).await? {
             let owner = shared.lease.granted(incarnation, sent);
+            // It has just written something.
+            shared.outage.end();
             tracing::info!(node = %owner.node, %incarnation, place = %shared.connector.place, "joined");
             return Ok(owner);
         }
