@@ -98,9 +98,11 @@ fn the_live_view_and_the_tables_are_those_of_a_data_directory() {
         let show = home.crane(&format!("runs show {} {place}", id.trim()));
         let events = home.crane(&format!("runs events {} {place}", id.trim()));
         let list = home.crane(&format!("runs list {place}"));
-        // Ids and times differ, words do not.
+        // Ids and times differ, with their units; words do not.
         let words = |text: &str| -> Vec<String> {
-            let word = |word: &&str| word.chars().all(|c| c.is_ascii_alphabetic() || c == ':');
+            let is_unit = |word: &str| ["us", "ms", "s"].contains(&word);
+            let is_word = |word: &str| word.chars().all(|c| c.is_ascii_alphabetic() || c == ':');
+            let word = |word: &&str| is_word(word) && !is_unit(word);
             let words = text.split_whitespace();
             words.filter(word).map(str::to_owned).collect()
         };
