@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::process::Command;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Signal;
@@ -111,11 +112,28 @@ fn sighup_without_tls_changes_nothing_unless_the_node_is_in_a_terminal() {
     assert!(node.is_live());
     drop(node);
     let (_keyboard, input) = terminal();
-    let mut command = home.command(["serve", "--listen", "127.0.0.1:0"]);
+    let mut command = hears_hangups(&home.command(["serve", "--listen", "127.0.0.1:0"]));
     command.stdin(input);
     let mut node = Serving::spawn(&home, command);
     node.signal(Signal::HUP);
     assert_eq!(node.end(), None, "{}", node.said());
+}
+
+/// The same command, whether or not whoever runs the tests has SIGHUP ignored, as nohup does.
+fn hears_hangups(command: &Command) -> Command {
+    let mut heard = Command::new("env");
+    heard.arg("--default-signal=HUP").arg(command.get_program());
+    heard.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => heard.env(name, value),
+            None => heard.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        heard.current_dir(directory);
+    }
+    heard
 }
 
 #[test]
