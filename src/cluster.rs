@@ -23,6 +23,7 @@ mod dispatch;
 mod generation;
 mod link;
 mod look;
+mod orders;
 mod routes;
 mod start;
 mod status;
@@ -36,7 +37,6 @@ use std::time::Duration;
 
 use crane_cluster::Owner;
 use crane_cluster::clock::boot_time;
-use crane_cluster::gateway::envelope::{Reply, Request};
 use crane_cluster::gateway::{self, Peers};
 use crane_cluster::gossip::{Gossip, Members};
 use crane_cluster::ownership::driver::Standing;
@@ -52,6 +52,7 @@ use supervise::{Vitals, Ward};
 
 pub use generation::next as next_generation;
 pub use link::Link;
+pub use orders::OrderError;
 pub use start::{Options, Shared, StartError, certificates};
 pub use status::{MemberStatus, ShardStatus, Status};
 
@@ -63,8 +64,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const MARGIN: Duration = Duration::from_secs(5);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// How long another node may take to answer an order.
-const ORDER: Duration = Duration::from_secs(5);
 
 /// What nodes have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,25 +98,6 @@ pub enum Place {
     },
     /// Nobody that could be asked, as far as is known: it is moving, or its owner has died.
     Nobody,
-}
-
-/// Why an order did not reach its node.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// Nobody is called that.
-    #[error("there is no node {0} in the cluster")]
-    Unknown(NodeName),
-    /// It is down, or has left.
-    #[error("node {0} is down or has left: there is nothing to drain")]
-    Gone(NodeName),
-    /// It did not answer, or not as expected.
-    #[error("node {node} was not reached: {reason}")]
-    NotReached {
-        /// Which.
-        node: NodeName,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// The node as one of several; see the module. Clones share it.
@@ -312,40 +292,6 @@ impl Cluster {
     /// reach what it has.
     pub async fn failed(&self) -> String {
         self.0.vitals.failed().await
-    }
-
-    /// Orders another node to drain.
-    ///
-    /// # Errors
-    /// No such node, or it was not reached.
-    pub async fn order_drain(&self, node: &NodeName) -> Result<(), OrderError> {
-        let members = self.members();
-        let sight = {
-            let members = members.borrow();
-            let member = members.members.iter().find(|m| m.node == *node);
-            member.map(|member| member.sight)
-        };
-        match sight {
-            None => return Err(OrderError::Unknown(node.clone())),
-            Some(Sight::Down) => return Err(OrderError::Gone(node.clone())),
-            Some(Sight::Alive | Sight::Suspect) => {}
-        }
-        let request = Request {
-            kind: dispatch::DRAIN,
-            run: None,
-            epoch: Epoch::default(),
-            trace: None,
-            deadline: ORDER,
-            hops: 0,
-            body: Vec::new(),
-        };
-        let reason = match self.0.peers.call(node, &request).await {
-            Ok(Reply::Done(_)) => return Ok(()),
-            Ok(other) => format!("it answered {other:?}"),
-            Err(error) => error.to_string(),
-        };
-        let node = node.clone();
-        Err(OrderError::NotReached { node, reason })
     }
 
     /// Begins to go: others are told, and shards are handed over.

@@ -42,54 +42,44 @@ pub(super) async fn knock(address: &str) -> io::Result<()> {
 
 /// Connects to `address`, a host and a port, where a node of the cluster is.
 pub(super) async fn dial(address: &str, papers: &Papers) -> io::Result<NetworkStream> {
-    let mut stream = timeout(HANDSHAKE, TcpStream::connect(address)).await??;
+    let stream = timeout(HANDSHAKE, TcpStream::connect(address)).await??;
     tune(&stream)?;
+    let Some(tls) = &papers.tls else {
+        return plain(stream, Side::Dials, papers).await;
+    };
     let (peer_addr, local_addr) = (stream.peer_addr()?, stream.local_addr()?);
-    let (side, keys) = (Side::Dials, &papers.keys);
-    Ok(match &papers.tls {
-        None => {
-            timeout(GREETING, greet(&mut stream, side, keys)).await??;
-            NetworkStream::Raw {
-                peer_addr,
-                local_addr,
-                stream,
-            }
-        }
-        Some(tls) => {
-            let stream = tls.connector.connect(tls.name.clone(), stream);
-            let mut stream = timeout(HANDSHAKE, stream).await??;
-            timeout(GREETING, greet(&mut stream, side, keys)).await??;
-            NetworkStream::TlsClient {
-                peer_addr,
-                local_addr,
-                stream,
-            }
-        }
+    let stream = tls.connector.connect(tls.name.clone(), stream);
+    let mut stream = timeout(HANDSHAKE, stream).await??;
+    timeout(GREETING, greet(&mut stream, Side::Dials, &papers.keys)).await??;
+    Ok(NetworkStream::TlsClient {
+        peer_addr,
+        local_addr,
+        stream,
     })
 }
 
 /// Makes a session's stream of a connection that came in.
-pub(super) async fn welcome(mut stream: TcpStream, papers: &Papers) -> io::Result<NetworkStream> {
+pub(super) async fn welcome(stream: TcpStream, papers: &Papers) -> io::Result<NetworkStream> {
     tune(&stream)?;
+    let Some(tls) = &papers.tls else {
+        return plain(stream, Side::IsDialed, papers).await;
+    };
     let (peer_addr, local_addr) = (stream.peer_addr()?, stream.local_addr()?);
-    let (side, keys) = (Side::IsDialed, &papers.keys);
-    Ok(match &papers.tls {
-        None => {
-            timeout(GREETING, greet(&mut stream, side, keys)).await??;
-            NetworkStream::Raw {
-                peer_addr,
-                local_addr,
-                stream,
-            }
-        }
-        Some(tls) => {
-            let mut stream = timeout(HANDSHAKE, tls.acceptor.accept(stream)).await??;
-            timeout(GREETING, greet(&mut stream, side, keys)).await??;
-            NetworkStream::TlsServer {
-                peer_addr,
-                local_addr,
-                stream,
-            }
-        }
+    let mut stream = timeout(HANDSHAKE, tls.acceptor.accept(stream)).await??;
+    timeout(GREETING, greet(&mut stream, Side::IsDialed, &papers.keys)).await??;
+    Ok(NetworkStream::TlsServer {
+        peer_addr,
+        local_addr,
+        stream,
+    })
+}
+
+/// A session's stream without TLS.
+async fn plain(mut stream: TcpStream, side: Side, papers: &Papers) -> io::Result<NetworkStream> {
+    timeout(GREETING, greet(&mut stream, side, &papers.keys)).await??;
+    Ok(NetworkStream::Raw {
+        peer_addr: stream.peer_addr()?,
+        local_addr: stream.local_addr()?,
+        stream,
     })
 }
