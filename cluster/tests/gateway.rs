@@ -16,6 +16,7 @@ mod parent;
 
 use std::time::Duration;
 
+use crane_core::limits;
 use parent::{Certificates, Node, SECRET, connect, until};
 
 #[test]
@@ -29,10 +30,11 @@ fn what_is_asked_is_answered_in_one_piece_or_many() {
         assert_eq!(a.call("b", "echo", size, 10_000), format!("done {size}"));
     }
     // What is in between is cut; what is too long is said to be.
-    let answer = a.call("b", "echo", (8 << 20) + 10_000, 10_000);
+    let too_long = limits::MESSAGE_BYTES + 1;
+    let answer = a.call("b", "echo", too_long, 30_000);
     assert!(answer.contains("the limit is"), "{answer}");
-    assert_eq!(b.call("a", "large", 5_000_000, 10_000), "done 5000000");
-    let answer = b.call("a", "large", 9_000_000, 10_000);
+    assert_eq!(b.call("a", "large", 20_000_000, 30_000), "done 20000000");
+    let answer = b.call("a", "large", too_long, 30_000);
     assert!(answer.contains("the reply takes"), "{answer}");
 }
 
