@@ -18,7 +18,23 @@ pub(super) fn store_in(server: &Server, database: &str) -> String {
     format!("[store]\nurl = \"{url}\"\nallow_unsafe = true\n")
 }
 
-/// Three nodes that each own something; `None` where PostgreSQL is not installed.
+/// Waits until no shard moves any more and all nodes know it: a run names the node that has it.
+#[allow(clippy::disallowed_methods, reason = "time is real here")]
+fn rest(nodes: &[Node]) {
+    let mut before = (Value::Null, Instant::now());
+    eventually("shards rest", || {
+        let mut views = nodes.iter().map(|node| node.cluster()["shards"].take());
+        let first = views.next().unwrap();
+        let agree = views.all(|view| view == first);
+        if !agree || first != before.0 {
+            before = (first, Instant::now());
+        }
+        // Longer than a node waits before it asks for more.
+        before.1.elapsed() >= Duration::from_millis(1_500)
+    });
+}
+
+/// Three nodes that each own something, where nothing moves; `None` where PostgreSQL is not installed.
 pub(super) fn three() -> Option<Vec<Node>> {
     let store = store()?;
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
@@ -37,6 +53,7 @@ pub(super) fn three() -> Option<Vec<Node>> {
                 && members.all(|member| member["shards"].as_u64() > Some(0))
         });
     }
+    rest(&nodes);
     Some(nodes)
 }
 
