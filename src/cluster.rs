@@ -53,7 +53,7 @@ use supervise::{Vitals, Ward};
 pub use generation::next as next_generation;
 pub use link::Link;
 pub use orders::OrderError;
-pub use start::{Options, Shared, StartError, certificates};
+pub use start::{Options, Shared, StartError};
 pub use status::{MemberStatus, ShardStatus, Status};
 
 /// How often the shard table is read again at most because somebody asks for it.

@@ -8,6 +8,7 @@ mod indent;
 mod paint;
 mod table;
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -72,11 +73,9 @@ pub fn print_json<T: Serialize + ?Sized>(value: &T) -> io::Result<()> {
 }
 
 /// So many of something: `1 run`, `2 runs`.
-pub fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
+pub fn counted<N: fmt::Display + From<u8> + PartialEq + Copy>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// Writes lines for people to standard error. Nobody reading them is no error.

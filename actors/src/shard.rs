@@ -167,6 +167,14 @@ pub(crate) struct ShardState {
     granted: Option<OwnedSemaphorePermit>,
 }
 
+impl ShardState {
+    /// Takes out the slot of a run if it is the one that is meant; any other stays.
+    fn take_slot(&mut self, run: RunId, is_meant: impl FnOnce(&Slot) -> bool) -> Option<Slot> {
+        let is_there = self.runs.get(&run).is_some_and(is_meant);
+        is_there.then(|| self.runs.remove(&run)).flatten()
+    }
+}
+
 impl Actor for RunShard {
     type Msg = Mail<ShardMsg>;
     type State = ShardState;

@@ -63,19 +63,16 @@ impl Secrets {
 
     /// A key for each secret, for datagrams of gossip in the cluster `id`.
     pub(crate) fn gossip_keys(&self, id: &str) -> Vec<[u8; 32]> {
-        let derived = self
-            .0
-            .iter()
-            .map(|secret| derive(secret, "crane gossip v1", id));
-        derived.collect()
+        self.keys("crane gossip v1", id)
     }
 
     /// A key for each secret; nodes of the cluster `id` prove to each other that they know one.
     pub(crate) fn session_keys(&self, id: &str) -> Vec<[u8; 32]> {
-        let derived = self
-            .0
-            .iter()
-            .map(|secret| derive(secret, "crane session v1", id));
+        self.keys("crane session v1", id)
+    }
+
+    fn keys(&self, purpose: &str, id: &str) -> Vec<[u8; 32]> {
+        let derived = self.0.iter().map(|secret| derive(secret, purpose, id));
         derived.collect()
     }
 }

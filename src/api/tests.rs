@@ -11,9 +11,15 @@ mod reading;
 mod submitting;
 mod tools;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::request::Builder;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
+use crane_actors::clock::Clock;
+use crane_actors::{Options, Owning, Restore};
+use crane_store::RunStore;
+use crane_tools::planner::RulesPlanner;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -21,6 +27,20 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::Config;
 use crate::life::Phase;
+
+/// A runtime with all tools on a store that nodes of a cluster have, or have in common.
+fn options(store: Arc<dyn RunStore>, config: &Config, owning: Owning) -> Options {
+    Options {
+        store,
+        tools: crane_tools::standard(config.tools.clone()),
+        planner: Arc::new(RulesPlanner),
+        limits: config.limits.clone(),
+        clock: Clock::system(),
+        owning,
+        restore: Restore::All,
+        shards: 2,
+    }
+}
 
 /// An API and what it answers with.
 struct Bench {

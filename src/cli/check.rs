@@ -164,11 +164,7 @@ impl Checked {
             count => counted(count, "finding"),
         };
         let (place, runs) = (&self.place, counted(*runs, "run"));
-        let events = if *events == 1 {
-            "1 event".to_owned()
-        } else {
-            format!("{events} events")
-        };
+        let events = counted(*events, "event");
         format!("{place}: {runs}, {events}{more}; {wrong}")
     }
 

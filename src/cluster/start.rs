@@ -125,7 +125,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// Files that cannot be read, or do not fit together.
-pub fn certificates(files: Option<&ClusterTls>) -> Result<Option<Tls>, StartError> {
+fn certificates(files: Option<&ClusterTls>) -> Result<Option<Tls>, StartError> {
     let read = |files: &ClusterTls| Tls::read(&files.cert, &files.key, &files.ca, CERTIFICATE_NAME);
     Ok(files.map(read).transpose()?)
 }

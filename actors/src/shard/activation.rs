@@ -140,12 +140,11 @@ impl ShardState {
 
     /// What is held for a run that is being loaded in this epoch.
     fn take_loading(&mut self, id: RunId, epoch: Epoch) -> Option<Hold> {
-        match self.runs.remove(&id)? {
-            Slot::Loading(hold) if hold.tenure().epoch() == epoch => Some(hold),
-            slot => {
-                self.runs.insert(id, slot);
-                None
-            }
+        let is_meant =
+            |slot: &Slot| matches!(slot, Slot::Loading(hold) if hold.tenure().epoch() == epoch);
+        match self.take_slot(id, is_meant)? {
+            Slot::Loading(hold) => Some(hold),
+            Slot::Active(..) | Slot::Passivating(..) | Slot::Backoff(_) => None,
         }
     }
 
@@ -185,16 +184,11 @@ impl ShardState {
         let Some(run) = self.actors.get(&actor).copied() else {
             return;
         };
-        match self.runs.remove(&run) {
-            Some(Slot::Active(actor, hold)) => {
-                actor.send(RunMsg::Passivate);
-                self.runs.insert(run, Slot::Passivating(actor, hold));
-            }
-            // It has offered that twice.
-            Some(slot) => {
-                self.runs.insert(run, slot);
-            }
-            None => {}
+        // It may have offered that twice.
+        let is_active = |slot: &Slot| matches!(slot, Slot::Active(..));
+        if let Some(Slot::Active(actor, hold)) = self.take_slot(run, is_active) {
+            actor.send(RunMsg::Passivate);
+            self.runs.insert(run, Slot::Passivating(actor, hold));
         }
     }
 
@@ -203,21 +197,16 @@ impl ShardState {
         let Some(run) = self.actors.get(&actor).copied() else {
             return;
         };
-        match self.runs.remove(&run) {
-            Some(Slot::Passivating(actor, mut hold)) => {
-                for queued in hold.buffer.drain(..) {
-                    actor.send(RunMsg::Input(queued));
-                }
-                // It was not told before.
-                if hold.tenure().is_closing() {
-                    actor.send(RunMsg::Drain);
-                }
-                self.runs.insert(run, Slot::Active(actor, hold));
+        let sleeps = |slot: &Slot| matches!(slot, Slot::Passivating(..));
+        if let Some(Slot::Passivating(actor, mut hold)) = self.take_slot(run, sleeps) {
+            for queued in hold.buffer.drain(..) {
+                actor.send(RunMsg::Input(queued));
             }
-            Some(slot) => {
-                self.runs.insert(run, slot);
+            // It was not told before.
+            if hold.tenure().is_closing() {
+                actor.send(RunMsg::Drain);
             }
-            None => {}
+            self.runs.insert(run, Slot::Active(actor, hold));
         }
     }
 

@@ -111,13 +111,7 @@ impl ShardState {
             }
             Slot::Loading(_) | Slot::Backoff(_) => false,
         };
-        match self.runs.remove(&run)? {
-            slot if is_its(&slot) => Some(slot),
-            slot => {
-                self.runs.insert(run, slot);
-                None
-            }
-        }
+        self.take_slot(run, is_its)
     }
 
     pub(super) fn restart(&mut self, run: RunId, epoch: Epoch) {
@@ -128,12 +122,11 @@ impl ShardState {
 
     /// What is held for a run that waits for a restart in this epoch.
     fn take_backoff(&mut self, run: RunId, epoch: Epoch) -> Option<Hold> {
-        match self.runs.remove(&run)? {
-            Slot::Backoff(hold) if hold.tenure().epoch() == epoch => Some(hold),
-            slot => {
-                self.runs.insert(run, slot);
-                None
-            }
+        let is_meant =
+            |slot: &Slot| matches!(slot, Slot::Backoff(hold) if hold.tenure().epoch() == epoch);
+        match self.take_slot(run, is_meant)? {
+            Slot::Backoff(hold) => Some(hold),
+            Slot::Active(..) | Slot::Passivating(..) | Slot::Loading(_) => None,
         }
     }
 

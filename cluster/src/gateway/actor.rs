@@ -5,8 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crane_core::limits;
-use crane_core::limits::MESSAGE_BYTES;
+use crane_core::limits::{self, MESSAGE_BYTES};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crane_core::limits::MESSAGE_BYTES;
-use crane_core::{NodeName, limits};
+use crane_core::NodeName;
+use crane_core::limits::{self, MESSAGE_BYTES};
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;

@@ -1,17 +1,14 @@
 //! The API of two nodes with a store in common: whichever is asked, the answer is the same, byte by
 //! byte, and a run that moves is followed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crane_actors::clock::Clock;
-use crane_actors::runtime::{Leased, Owning};
-use crane_actors::{Options, Restore, Runtime};
+use crane_actors::Runtime;
+use crane_actors::runtime::Leased;
 use crane_core::ids::SHARD_COUNT;
 use crane_core::{RunId, ShardId};
+use crane_store::Fence;
 use crane_store::memory::MemoryStore;
-use crane_store::{Fence, RunStore};
-use crane_tools::planner::RulesPlanner;
 
 use super::*;
 use crate::route::tests::world::World;
@@ -29,16 +26,7 @@ async fn runtime(store: &Arc<MemoryStore>, config: &Config) -> Runtime {
         fenced: Arc::new(|_| {}),
         wrote: Arc::new(|_| {}),
     };
-    let options = Options {
-        store: store.clone(),
-        tools: crane_tools::standard(config.tools.clone()),
-        planner: Arc::new(RulesPlanner),
-        limits: config.limits.clone(),
-        clock: Clock::system(),
-        owning: Owning::Leased(leased),
-        restore: Restore::All,
-        shards: 2,
-    };
+    let options = options(store.clone(), config, Owning::Leased(leased));
     Runtime::start(options).await.unwrap()
 }
 

@@ -1,30 +1,17 @@
 //! The API of two nodes with a store each, one of which goes away.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crane_actors::clock::Clock;
-use crane_actors::{Options, Owning, Restore, Runtime};
-use crane_store::RunStore;
+use crane_actors::Runtime;
 use crane_store::embedded::{self, EmbeddedStore};
 use crane_store::memory::MemoryStore;
-use crane_tools::planner::RulesPlanner;
 
 use super::*;
 use crate::route::tests::world::{Fault, World};
 
 async fn bench(world: &World, name: &str, store: Arc<dyn RunStore>) -> Bench {
     let config = Config::default();
-    let options = Options {
-        store: store.clone(),
-        tools: crane_tools::standard(config.tools.clone()),
-        planner: Arc::new(RulesPlanner),
-        limits: config.limits.clone(),
-        clock: Clock::system(),
-        owning: Owning::All,
-        restore: Restore::All,
-        shards: 2,
-    };
+    let options = options(store.clone(), &config, Owning::All);
     let runtime = Runtime::start(options).await.unwrap();
     let router = world.real_home(name, &runtime);
     let api = Api::new(Parts {
